@@ -1,0 +1,166 @@
+"""Every error the host can say out loud, as one tree.
+
+    TenureError                 code, title, http_status, retryable; `detail` is what the caller reads
+    ├── UsageError              the caller's input is wrong (400 family)
+    │   ├── Unauthorized 401, Forbidden 403, NotFound 404, Conflict 409, TooLarge 413, BundleError 422
+    ├── HostError               the host could not do it (500 family)
+    │   ├── Unavailable 503, StorageBroken 503
+    └── GuestError              the tenant's code failed; `name` is what a guest reads as `err.name`
+        ├── HandlerError 500, HandlerTimeout 504, HandlerCrashed 503, HandlerReplyError 502
+        └── ActorError          crosses stub calls; `cause` is the name of what the method threw
+
+An error's `detail` never holds anything of the host's own (paths, Python traces): it is safe to show to any caller.
+Several mistakes at once are one error with several `details`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class TenureError(Exception):
+    """Base of all errors that reach a caller. `detail` is a sentence that says what is wrong and what to do."""
+
+    code = "internal_error"
+    title = "Internal error"
+    http_status = 500
+    retryable = False
+
+    def __init__(self, detail: str, *, details: Sequence[str] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.details: tuple[str, ...] = tuple(details) or (detail,)
+
+
+class UsageError(TenureError):
+    code, title, http_status = "bad_request", "Bad request", 400
+
+
+class Unauthorized(UsageError):
+    code, title, http_status = "unauthorized", "Unauthorized", 401
+
+
+class Forbidden(UsageError):
+    code, title, http_status = "forbidden", "Forbidden", 403
+
+
+class NotFound(UsageError):
+    code, title, http_status = "not_found", "Not found", 404
+
+
+class Conflict(UsageError):
+    code, title, http_status = "conflict", "Conflict", 409
+
+
+class TooLarge(UsageError):
+    code, title, http_status = "too_large", "Too large", 413
+
+
+class BundleError(UsageError):
+    """A bundle that cannot become a version: `details` names every mistake that was found."""
+
+    code, title, http_status = "invalid_bundle", "Invalid bundle", 422
+
+
+class ManifestError(BundleError):
+    code, title = "invalid_manifest", "Invalid manifest"
+
+
+class HostError(TenureError):
+    pass
+
+
+class Unavailable(HostError):
+    code, title, http_status, retryable = "unavailable", "Unavailable", 503, True
+
+
+class StorageBroken(HostError):
+    """A sync failed: what is on disk is unknown, so nothing more is acknowledged until a restart."""
+
+    code, title, http_status, retryable = "storage_broken", "Storage broken", 503, True
+
+
+class GuestError(TenureError):
+    """The tenant's code failed or was stopped. `name` is the error's name as a guest sees it."""
+
+    code, title, http_status = "guest_error", "Function error", 500
+
+    def __init__(self, detail: str, *, name: str = "", cause: str = "", stack: str = "") -> None:
+        super().__init__(detail)
+        self.name = name or type(self).__name__
+        self.cause = cause
+        self.stack = stack
+
+
+class HandlerError(GuestError):
+    """The handler threw. The message goes to the function's log only."""
+
+    code, title, http_status = "function_error", "The function failed", 500
+
+
+class HandlerTimeout(GuestError):
+    code, title, http_status = "function_timeout", "The function took too long", 504
+
+
+class HandlerCrashed(GuestError):
+    code, title, http_status = "function_crashed", "The function was stopped", 503
+
+
+class HandlerReplyError(GuestError):
+    code, title, http_status = "bad_function_reply", "The function's reply cannot be sent", 502
+
+
+class ActorError(GuestError):
+    code, title, http_status = "actor_error", "Actor error", 500
+
+
+class ActorMethodError(ActorError):
+    """The method threw: its message is kept, `cause` is the thrown error's name."""
+
+
+class ActorPrivateMethodError(ActorError):
+    pass
+
+
+class ActorUnknownMethodError(ActorError):
+    pass
+
+
+class ActorTypeNotFoundError(ActorError):
+    pass
+
+
+class ActorMethodTimeoutError(ActorError):
+    http_status = 504
+
+
+class ActorFetchTimeoutError(ActorError):
+    http_status = 504
+
+
+class BlockConcurrencyTimeoutError(ActorError):
+    http_status = 504
+
+
+class ActorOutputGateError(ActorError):
+    http_status, retryable = 503, True
+
+
+class ActorOverloadedError(ActorError):
+    http_status, retryable = 503, True
+
+
+class ActorDeadlockError(ActorError):
+    pass
+
+
+class ActorCrashedError(ActorError):
+    http_status, retryable = 503, True
+
+
+class CodecError(ActorError):
+    pass
+
+
+class QuotaExceededError(ActorError):
+    http_status = 507

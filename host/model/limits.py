@@ -1,0 +1,71 @@
+"""The limits a guest and its tenant live under, with their defaults. Times are in seconds, sizes in bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one function may use. A manifest's [limits] and the operator may change these per function."""
+
+    request_wall_s: float = 30.0
+    method_wall_s: float = 30.0
+    actor_fetch_wall_s: float = 30.0
+    init_wall_s: float = 30.0
+    alarm_wall_s: float = 300.0
+    call_cpu_s: float = 5.0
+    memory_bytes_max: int = 128 * MiB
+    table_elements_max: int = 100_000
+    body_bytes_max: int = 10 * MiB
+    key_bytes_max: int = 2 * KiB
+    value_bytes_max: int = 1 * MiB
+    turn_write_bytes_max: int = 16 * MiB
+    actor_bytes_max: int = 1 * GiB
+    actor_name_bytes_max: int = 1 * KiB
+    mailbox_turns_max: int = 1_000
+    call_depth_max: int = 16
+    operations_max: int = 1_000
+    log_bytes_per_call_max: int = 256 * KiB
+
+
+@dataclass(frozen=True, slots=True)
+class BundleLimits:
+    """What may be shipped."""
+
+    compressed_bytes_max: int = 50 * MiB
+    unpacked_bytes_max: int = 200 * MiB
+    files_max: int = 1_000
+    compile_wall_s: float = 120.0
+    compile_cpu_s: float = 120.0
+    compile_memory_bytes_max: int = 4 * GiB
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLimits:
+    functions_max: int = 100
+    versions_kept: int = 50
+    actor_types_max: int = 100
+    env_vars_max: int = 64
+    env_var_bytes_max: int = 5_000
+    secrets_max: int = 100
+    secret_bytes_max: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class HostLimits:
+    """What one process holds at most."""
+
+    handlers_busy_max: int = 256
+    handlers_warm_per_version_max: int = 64
+    handler_queue_max: int = 4_096
+    activations_max: int = 8_000
+    activation_idle_s: float = 60.0
+
+
+LIMITS = Limits()
+BUNDLE_LIMITS = BundleLimits()
+TENANT_LIMITS = TenantLimits()
+HOST_LIMITS = HostLimits()

@@ -1,0 +1,39 @@
+"""The values that rooms pass to one another. All are immutable; the hot ones are tuples, which cost least to make.
+
+A *header block* is bytes: `name: value` lines, each ended by a newline, names in lower case (the form in which
+headers cross into a guest). A *body* is UTF-8 text, or base64 of the bytes when `binary` is true.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from typing import NamedTuple
+
+
+class HttpRequest(NamedTuple):
+    method: str
+    url: str
+    headers: bytes = b""
+    body: bytes = b""
+    binary: bool = False
+
+
+class HttpResponse(NamedTuple):
+    status: int
+    headers: bytes = b""
+    body: bytes = b""
+    binary: bool = False
+
+
+def body_to_wire(data: bytes) -> tuple[bytes, bool]:
+    """(body, binary) of raw bytes: as they are when they are UTF-8, else in base64."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return b64encode(data), True
+    return data, False
+
+
+def body_from_wire(body: bytes, binary: bool) -> bytes:
+    """The raw bytes of a body. Raises ValueError (binascii.Error) when base64 from a guest is malformed."""
+    return b64decode(body, validate=True) if binary else body

@@ -1,0 +1,28 @@
+"""What serves: an immutable version of a function, and the deployment that names the version in use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from host.model.limits import LIMITS, Limits
+from host.model.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Version:
+    """One immutable version. Compared by identity: the registry holds exactly one object for each.
+
+    `actor_types` are the actor classes that the component exports; `artifact` is the path of the compiled component.
+    """
+
+    tenant: str
+    function_id: str
+    function_name: str
+    number: int
+    digest: str
+    manifest: Manifest
+    artifact: str
+    has_handler: bool
+    actor_types: tuple[str, ...]
+    sdk: str = ""
+    limits: Limits = field(default=LIMITS)

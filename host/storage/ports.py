@@ -1,0 +1,32 @@
+"""What a storage engine must do. `storage.rocks` and `storage.memory` implement it; one contract suite holds both to it.
+
+Keys and values are bytes; keys are ordered as unsigned bytes. An engine may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+Write = tuple[bytes, bytes | None]
+"""(key, value) to put, (key, None) to delete."""
+
+
+class Engine(Protocol):
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def scan(
+        self, start: bytes, end: bytes, *, reverse: bool = False, limit: int | None = None
+    ) -> list[tuple[bytes, bytes]]:
+        """Pairs with start <= key < end, ascending, or descending from `end` if `reverse`."""
+        ...
+
+    def write(self, batch: Iterable[Write]) -> None:
+        """Apply all of `batch` or nothing, seen by reads at once, not yet durable. Raises OSError."""
+        ...
+
+    def sync(self) -> None:
+        """Make all writes that returned before this call durable. Blocks on the disk; releases the GIL. Raises OSError."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,84 @@
+"""What `tenure serve` and `tenure dev` are started with, as one immutable value.
+
+It is made in the CLI from flags and environment and read by `host.server` only: no room looks at the environment
+itself, so a test that makes a `ServeConfig` has said everything there is to say.
+
+Port 0 means "any free port"; what was really bound is known only to the running host.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from host.model.limits import HOST_LIMITS, HostLimits
+
+EdgeServer = Literal["uvicorn", "hypercorn"]
+EDGE_SERVERS: tuple[EdgeServer, ...] = ("uvicorn", "hypercorn")
+
+
+class Address(NamedTuple):
+    """Where a server listens: a host name or address without brackets, and a port (0 = any free one)."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """One host process. `data_dir` is created when it is missing; two processes never share one."""
+
+    data_dir: Path = Path(".tenure")
+    listen: Address = Address("127.0.0.1", 8787)
+    admin: Address = Address("127.0.0.1", 8788)
+    base_domain: str = "localhost"
+    edge_server: EdgeServer = "uvicorn"
+    limits: HostLimits = field(default=HOST_LIMITS)
+
+
+def parse_address(text: str) -> Address:
+    """`HOST:PORT`, `[IPV6]:PORT` or `:PORT` (all addresses). Raises ValueError with a sentence for the user."""
+    name, separator, digits = text.rpartition(":")
+    bracketed = name.startswith("[") and name.endswith("]")
+    if not separator or not digits.isascii() or not digits.isdigit() or (":" in name and not bracketed):
+        raise ValueError(f"'{text}' is not an address: write HOST:PORT, such as 127.0.0.1:8787 or [::1]:8787")
+    port = int(digits)
+    if port > 65535:
+        raise ValueError(f"'{text}' has a port above 65535")
+    return Address(name[1:-1] if bracketed else name or "0.0.0.0", port)
+
+
+def host_limits(
+    max_activations: int | None = None,
+    activation_idle_s: float | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> HostLimits:
+    """The process's limits: a flag wins over `TENURE_MAX_ACTIVATIONS` and `TENURE_ACTIVATION_IDLE_SECONDS`, these
+    over the defaults. Raises ValueError, naming the variable, when one is not a positive number."""
+    limits = HOST_LIMITS
+    activations = max_activations if max_activations is not None else _positive(environ, "TENURE_MAX_ACTIVATIONS")
+    if activations is not None:
+        limits = replace(limits, activations_max=int(activations))
+    idle_s = activation_idle_s if activation_idle_s is not None else _positive(environ, "TENURE_ACTIVATION_IDLE_SECONDS")
+    if idle_s is not None:
+        limits = replace(limits, activation_idle_s=float(idle_s))
+    return limits
+
+
+def _positive(environ: Mapping[str, str], name: str) -> float | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name} is '{text}'; it must be a number above 0")
+    return value

@@ -1,6 +1,7 @@
-"""What a storage engine must do. `storage.rocks` and `storage.memory` implement it; one contract suite holds both to it.
+"""What a storage engine must do.
 
-Keys and values are bytes; keys are ordered as unsigned bytes. An engine may be called from any thread.
+`storage.rocks` and `storage.memory` implement it; `tests/contract/test_engine.py` holds both to it. Keys and values are
+bytes, keys are non-empty and ordered as unsigned bytes. An engine may be called from any thread.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Engine(Protocol):
         ...
 
     def sync(self) -> None:
-        """Make all writes that returned before this call durable. Blocks on the disk; releases the GIL. Raises OSError."""
+        """Make all writes that returned before this call durable. Blocks on the disk without the GIL. Raises OSError."""
         ...
 
     def close(self) -> None: ...

@@ -1,0 +1,30 @@
+"""From the Host header to a function's label.
+
+`{label}.{base_domain}`, in any case, with or without a port and a trailing dot; `label` is one DNS label. Anything else
+has no label, so it reaches no function.
+"""
+
+from __future__ import annotations
+
+
+class HostNames:
+    """Knows the base domain that functions live under."""
+
+    def __init__(self, base_domain: str) -> None:
+        domain = base_domain.strip(".").lower()
+        if not domain:
+            raise ValueError("the base domain is empty")
+        self._suffix = "." + domain
+
+    def label(self, host: bytes) -> str | None:
+        """The label in a Host header's value such as `account-0198c2c58a.localhost:8787`, or None."""
+        name = host.decode("latin-1").lower()
+        head, colon, port = name.rpartition(":")
+        if colon and (port.isdecimal() or not port):
+            name = head
+        if name.endswith("."):
+            name = name[:-1]
+        if not name.endswith(self._suffix):
+            return None
+        label = name[: -len(self._suffix)]
+        return label if label and "." not in label else None

@@ -1,0 +1,50 @@
+"""From an error to the reply a client sees: `{"errors": [{"code", "title", "detail"}]}`.
+
+What a tenant's code threw stays in the function's log; the client gets the request id to ask about. Everything else in
+the tree is the host's own words, made to be shown.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from host.model.errors import ActorError, HandlerError, HostError, NotFound, TenureError, UsageError
+
+RETRY_AFTER_S = b"1"
+
+
+class MethodNotAllowed(UsageError):
+    code, title, http_status = "method_not_allowed", "Method not allowed", 405
+
+
+class RequestTimeout(UsageError):
+    code, title, http_status = "request_timeout", "Request timeout", 408
+
+
+class HeadersTooLarge(UsageError):
+    code, title, http_status = "headers_too_large", "Headers too large", 431
+
+
+class NotImplementedHere(HostError):
+    code, title, http_status = "not_implemented", "Not implemented", 501
+
+
+def unknown_host() -> NotFound:
+    return NotFound("No function lives at this host name. Check the URL that `tenure ship` printed.")
+
+
+def problem(error: TenureError, request_id: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """(status, headers, JSON body) of an error; the headers have neither content-length nor x-request-id."""
+    if isinstance(error, (HandlerError, ActorError)):
+        details: tuple[str, ...] = (f"The function failed. Its log says why, under request id {request_id.decode()}.",)
+    else:
+        details = error.details
+    body = orjson.dumps({"errors": [{"code": error.code, "title": error.title, "detail": each} for each in details]})
+    headers = [(b"content-type", b"application/json")]
+    if error.http_status == 503:
+        headers.append((b"retry-after", RETRY_AFTER_S))
+    return error.http_status, headers, body
+
+
+def internal_error(request_id: bytes) -> TenureError:
+    return TenureError(f"The host failed on this request; its log says why, under request id {request_id.decode()}.")

@@ -1,0 +1,112 @@
+"""One HTTP/1.1 connection of the uvicorn edge: uvicorn's own protocol, with the bounds and errors of this host.
+
+What uvicorn leaves open and this settles:
+- a request head has a size and a time in which it must arrive;
+- a malformed request gets the host's JSON error, after the replies that are still owed to requests before it;
+- an upgrade that is not served ends the connection instead of leaving it half in another protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from host.gateway import problems
+from host.gateway.limits import EdgeLimits
+from host.gateway.requestid import new_request_id
+from host.model.errors import TenureError, UsageError
+
+
+class EdgeProtocol(HttpToolsProtocol):
+    """`on_lost` is called when the connection is over."""
+
+    def __init__(self, config: Config, state: ServerState, limits: EdgeLimits, on_lost: Callable[[], None]) -> None:
+        super().__init__(config, state, {})
+        self._limits = limits
+        self._on_lost = on_lost
+        self._head_open = True
+        self._head_bytes = 0
+        self._head_since = self.loop.time()
+        self._refused = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._on_lost()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused or self.parser is None:
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self.cycle is not None:
+                self.cycle.keep_alive = False
+            self._refused = True
+        except httptools.HttpParserError:
+            self._refuse(UsageError("The request is not valid HTTP/1.1."))
+        else:
+            if self._head_open:
+                self._head_bytes += len(data)
+                if self._head_bytes > self._limits.head_bytes_max:
+                    self._refuse(problems.HeadersTooLarge(f"The headers are over {self._limits.head_bytes_max} bytes."))
+
+    def on_message_begin(self) -> None:
+        self._head_open = True
+        self._head_bytes = 0
+        self._head_since = self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_open = False
+        super().on_headers_complete()
+
+    def close_if_stuck(self, now: float) -> None:
+        """End a connection that owes us a request head for too long, or that sent stray bytes and then nothing."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return
+        if self._head_open:
+            if now - self._head_since > self._limits.head_wall_s:
+                self._refuse(problems.RequestTimeout(f"The headers did not arrive in {self._limits.head_wall_s:g} s."))
+        elif self.timeout_keep_alive_task is None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def _refuse(self, error: TenureError) -> None:
+        """Nothing more is read from this connection; it ends after the replies that earlier requests wait for."""
+        self._refused = True
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if not cycle.more_body:
+                cycle.keep_alive = False
+                return
+            if cycle.response_started or self.pipeline:
+                self.transport.close()
+                return
+        status, headers, body = problems.problem(error, request_id := new_request_id())
+        lines: list[Any] = [STATUS_LINE[status]]
+        for name, value in [
+            *self.server_state.default_headers,
+            *headers,
+            (b"content-length", b"%d" % len(body)),
+            (b"x-request-id", request_id),
+            (b"connection", b"close"),
+        ]:
+            lines += (name, b": ", value, b"\r\n")
+        lines += (b"\r\n", body)
+        self.transport.write(b"".join(lines))
+        self.transport.close()
+
+
+def protocol_factory(
+    config: Config, state: ServerState, limits: EdgeLimits, on_lost: Callable[[], None]
+) -> Callable[[], asyncio.Protocol]:
+    return lambda: EdgeProtocol(config, state, limits, on_lost)

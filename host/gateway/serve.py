@@ -1,0 +1,195 @@
+"""How the data plane's ASGI callable gets onto a port: two edges with one small interface.
+
+`UvicornEdge` (uvicorn's httptools protocol) is the fast one and the default; `HypercornEdge` also speaks HTTP/2. Both
+run inside the loop that is running, leave signals alone and write no access log: the host's life belongs to
+`host.server`. Neither runs the callable's lifespan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from email.utils import formatdate
+from typing import Any, Protocol, cast
+
+import hypercorn.asyncio
+import hypercorn.config
+import uvicorn.config
+from uvicorn.server import ServerState
+
+from host.gateway.limits import EDGE_LIMITS, EdgeLimits
+from host.gateway.protocol import EdgeProtocol, protocol_factory
+
+AsgiApp = Callable[
+    [
+        MutableMapping[str, Any],
+        Callable[[], Awaitable[MutableMapping[str, Any]]],
+        Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ],
+    Awaitable[None],
+]
+
+_TICK_S = 1.0
+_TICKS_PER_SWEEP = 5
+
+
+class Edge(Protocol):
+    async def start(self) -> int:
+        """Listen; returns the port that was bound. Raises OSError when the address cannot be had."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop listening, let requests in flight end for up to `grace_s` seconds, then cut what is left."""
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """The loop to run a host in: uvloop where it exists, else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def listening_socket(host: str, port: int, backlog: int) -> socket.socket:
+    """A bound, listening TCP socket. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, proto, _, address = found[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setblocking(False)
+        sock.bind(address)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class UvicornEdge:
+    """uvicorn's HTTP/1.1 protocol on a listener of our own."""
+
+    def __init__(self, app: AsgiApp, host: str, port: int, limits: EdgeLimits = EDGE_LIMITS) -> None:
+        self._host, self._port, self._limits = host, port, limits
+        self._state = ServerState()
+        self._config = uvicorn.config.Config(
+            cast(Any, app),
+            http=EdgeProtocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="critical",  # it logs what a client does wrong; the host's own errors are logged by the app
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=int(limits.keep_alive_s),
+        )
+        self._server: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticks = 0
+        self._empty: asyncio.Event = asyncio.Event()
+
+    async def start(self) -> int:
+        self._config.load()
+        sock = listening_socket(self._host, self._port, self._limits.backlog)
+        self._tick()
+        factory = protocol_factory(self._config, self._state, self._limits, self._on_lost)
+        self._server = await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=self._limits.backlog)
+        port: int = sock.getsockname()[1]
+        return port
+
+    async def stop(self, grace_s: float) -> None:
+        if self._server is None:
+            return
+        self._server.close()
+        connections = cast(set[EdgeProtocol], self._state.connections)
+        for connection in list(connections):
+            connection.shutdown()
+        if connections:
+            self._empty.clear()
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._empty.wait()
+            except TimeoutError:
+                for task in list(self._state.tasks):
+                    task.cancel()
+                for connection in list(connections):
+                    connection.abort()
+        if self._state.tasks:
+            await asyncio.wait(list(self._state.tasks))
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._server.wait_closed()
+        self._server = None
+
+    def _on_lost(self) -> None:
+        if not self._state.connections:
+            self._empty.set()
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._state.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
+        self._ticks += 1
+        if self._ticks % _TICKS_PER_SWEEP == 0:
+            now = loop.time()
+            for connection in list(cast(set[EdgeProtocol], self._state.connections)):
+                connection.close_if_stuck(now)
+        self._timer = loop.call_later(_TICK_S, self._tick)
+
+
+class HypercornEdge:
+    """Hypercorn: HTTP/1.1 and HTTP/2 (prior knowledge)."""
+
+    def __init__(self, app: AsgiApp, host: str, port: int, limits: EdgeLimits = EDGE_LIMITS) -> None:
+        self._app, self._host, self._port, self._limits = app, host, port, limits
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        config = hypercorn.config.Config()
+        config.accesslog = None
+        config.errorlog = None
+        config.include_server_header = False
+        config.keep_alive_timeout = limits.keep_alive_s
+        config.keep_alive_max_requests = 1_000_000
+        config.h11_max_incomplete_size = limits.head_bytes_max
+        config.h2_max_header_list_size = limits.head_bytes_max
+        config.backlog = limits.backlog
+        self._config = config
+
+    async def start(self) -> int:
+        sock = listening_socket(self._host, self._port, self._limits.backlog)
+        port: int = sock.getsockname()[1]
+        self._config.bind = [f"fd://{sock.detach()}"]
+        app = cast(Any, _WithoutLifespan(self._app))
+        self._task = asyncio.create_task(
+            hypercorn.asyncio.serve(app, self._config, shutdown_trigger=self._stopping.wait, mode="asgi")
+        )
+        return port
+
+    async def stop(self, grace_s: float) -> None:
+        if self._task is None:
+            return
+        self._config.graceful_timeout = grace_s
+        self._stopping.set()
+        # After a grace that ran out Hypercorn ends as cancelled; there is nothing to tell apart.
+        await asyncio.wait([self._task])
+        if not self._task.cancelled() and (error := self._task.exception()) is not None:
+            raise error
+        self._task = None
+
+
+class _WithoutLifespan:
+    """Answers the lifespan itself: the host's life is not the server's to run."""
+
+    def __init__(self, app: AsgiApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})

@@ -107,7 +107,7 @@ class Committer:
         return seq
 
     def when_synced(self, seq: int, callback: Callback) -> None:
-        """Run `callback(None)` once commit `seq` is durable (at once if it is), `callback(StorageBroken)` if it cannot be.
+        """Run `callback(None)` once commit `seq` is durable (at once if it is), else `callback(StorageBroken)`.
 
         `seq` may be that of an older commit. Raises ValueError for one that was not written yet.
         """

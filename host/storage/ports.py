@@ -27,7 +27,25 @@ class Engine(Protocol):
         ...
 
     def sync(self) -> None:
-        """Make all writes that returned before this call durable. Blocks on the disk without the GIL. Raises OSError."""
+        """Make all writes that returned before this call durable. Blocks, without the GIL. Raises OSError."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of everything. Idempotent; any other call raises OSError from then on."""
+        ...
+
+
+class OpenError(OSError):
+    """A data folder that cannot be opened. The message is for the operator: it names the folder and what to do."""
+
+
+class FolderLocked(OpenError):
+    """Another process has it open."""
+
+
+class FolderForeign(OpenError):
+    """It holds something else, or what a newer version wrote."""
+
+
+class FolderDamaged(OpenError):
+    """It was ours, but something in it is missing or broken."""

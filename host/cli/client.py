@@ -1,0 +1,139 @@
+"""The admin API as the CLI calls it: one method for each route, JSON in and out, and every failure as a sentence.
+
+Nothing here retries: a command is started by a person, who can start it again, and a second POST could do twice what
+was asked once. httpx is imported when the first request is made, so that `tenure --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from host.cli.console import CliError
+from host.cli.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
+
+CONNECT_TIMEOUT_S = 5.0
+REPLY_TIMEOUT_S = 60.0
+_CHUNK_BYTES = 1 << 16
+
+Json = dict[str, Any]
+
+
+class AdminError(CliError):
+    """The host answered with an error. `status` is the HTTP status, `code` the API's own code."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str = "", *, more: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint, more=more)
+        self.status = status
+        self.code = code
+
+
+class AdminClient:
+    """Calls to one host with one key. Every method raises CliError (AdminError when the host answered)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.endpoint = settings.endpoint
+        self._key = settings.api_key
+        self._http: httpx.Client | None = None
+
+    def status(self) -> Json:
+        return self._call("GET", "/v1/status")
+
+    def whoami(self) -> Json:
+        return self._call("GET", "/v1/whoami")
+
+    def functions(self) -> list[Json]:
+        functions: list[Json] = self._call("GET", "/v1/functions")["functions"]
+        return functions
+
+    def function(self, ref: str) -> Json:
+        """One function by id or name."""
+        return self._call("GET", f"/v1/functions/{_segment(ref)}")
+
+    def create_function(self, name: str, actor: bool) -> Json:
+        return self._call("POST", "/v1/functions", json={"name": name, "actor": actor})
+
+    def delete_function(self, ref: str) -> None:
+        self._call("DELETE", f"/v1/functions/{_segment(ref)}")
+
+    def upload(self, function_id: str, bundle: Path, sent: Callable[[int], None]) -> Json:
+        """Ship a bundle; `sent` hears the bytes of each piece. Returns the version as the host accepted it."""
+        headers = {"content-type": "application/zip", "content-length": str(bundle.stat().st_size)}
+        path = f"/v1/functions/{_segment(function_id)}/versions"
+        return self._call("POST", path, content=_pieces(bundle, sent), headers=headers)
+
+    def version(self, function_id: str, number: int) -> Json:
+        return self._call("GET", f"/v1/functions/{_segment(function_id)}/versions/{number}")
+
+    def close(self) -> None:
+        if self._http is not None:
+            self._http.close()
+
+    def _call(self, method: str, path: str, **arguments: Any) -> Json:
+        import httpx
+
+        if not self._key:
+            raise CliError(
+                "No API key is set.",
+                "Run `tenure auth api-key set KEY`; the host wrote its first key to DATA/operator.key.",
+            )
+        if self._http is None:
+            timeout = httpx.Timeout(REPLY_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+            self._http = httpx.Client(base_url=self.endpoint, timeout=timeout)
+        headers = {"authorization": f"Bearer {self._key}", **arguments.pop("headers", {})}
+        try:
+            response = self._http.request(method, path, headers=headers, **arguments)
+        except httpx.ConnectError:
+            raise CliError(
+                f"No Tenure host answers at {self.endpoint}.",
+                "Start one with `tenure serve`, or set TENURE_ENDPOINT to the admin address of yours.",
+            ) from None
+        except httpx.TimeoutException:
+            raise CliError(f"The host at {self.endpoint} did not answer in time.", "Try again in a moment.") from None
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise CliError(f"Talking to {self.endpoint} failed: {error or type(error).__name__}.") from None
+        return self._json(response)
+
+    def _json(self, response: httpx.Response) -> Json:
+        if response.status_code == 204:
+            return {}
+        try:
+            value = response.json()
+        except ValueError:
+            value = None
+        if response.is_success and isinstance(value, dict):
+            return value
+        if response.status_code == 401:
+            raise AdminError(
+                401,
+                "unauthorized",
+                f"The host at {self.endpoint} does not accept this API key.",
+                "Set a valid one with `tenure auth api-key set KEY` (see DATA/operator.key on the host).",
+            )
+        errors = value.get("errors") if isinstance(value, dict) else None
+        if not isinstance(errors, list) or not errors:
+            raise CliError(
+                f"{self.endpoint} answered {response.status_code}, but not like a Tenure admin API.",
+                "Check TENURE_ENDPOINT: it is the host's admin address (port 8788 by default), not a function's.",
+            )
+        details = tuple(str(error.get("detail") or error.get("title")) for error in errors)
+        code = str(errors[0].get("code", ""))
+        if len(details) == 1:
+            raise AdminError(response.status_code, code, details[0])
+        raise AdminError(response.status_code, code, f"The host refused this for {len(details)} reasons:", more=details)
+
+
+def _segment(text: str) -> str:
+    return urllib.parse.quote(text, safe="")
+
+
+def _pieces(path: Path, sent: Callable[[int], None]) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK_BYTES):
+            yield piece
+            sent(len(piece))

@@ -1,0 +1,92 @@
+"""Commands about what is on the host: `list`, `inspect`, `delete-func`, `status`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+import click
+
+from host.cli import settings
+from host.cli.client import AdminClient, Json
+from host.cli.console import CliError, say, say_json, say_table
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command("list")
+@json_option
+def list_functions(as_json: bool) -> None:
+    """List your functions."""
+    functions = AdminClient(settings.load()).functions()
+    if as_json:
+        say_json(functions)
+    elif not functions:
+        say("No functions yet. Make one with `tenure new-func --name NAME`.", to=sys.stderr)
+    else:
+        rows = [[row["name"], row["status"], row["url"], row["id"]] for row in functions]
+        say_table(["NAME", "STATUS", "URL", "ID"], rows)
+
+
+@click.command("inspect")
+@click.argument("function")
+@json_option
+def inspect(function: str, as_json: bool) -> None:
+    """Show one FUNCTION, by name or id."""
+    shown = AdminClient(settings.load()).function(function)
+    if as_json:
+        say_json(shown)
+        return
+    for key, value in shown.items():
+        if value not in (None, "", [], {}):
+            say(f"{key.replace('_', ' '):<14} {_plain(key, value)}")
+
+
+@click.command("delete-func")
+@click.argument("function")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete_function(function: str, yes: bool) -> None:
+    """Delete a FUNCTION, by name or id, with all its versions."""
+    client = AdminClient(settings.load())
+    shown = client.function(function)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise CliError("Deleting needs a yes, and there is no terminal to ask on.", "Add --yes.")
+        click.confirm(f"Delete function '{shown['name']}' ({shown['id']}) and its versions?", abort=True, err=True)
+    client.delete_function(shown["id"])
+    say(f"Function '{shown['name']}' is deleted.")
+
+
+@click.command("status")
+@json_option
+def status(as_json: bool) -> None:
+    """Show the host: version, uptime, counts."""
+    current = settings.load()
+    shown = AdminClient(current).status()
+    if as_json:
+        say_json({"endpoint": current.endpoint, **shown})
+        return
+    say(f"{'endpoint':<14} {current.endpoint}")
+    for key, value in _flat(shown):
+        say(f"{key.replace('_', ' '):<14} {value}")
+
+
+def _flat(value: Json, prefix: str = "") -> list[tuple[str, object]]:
+    """Nested counts as one list: {"counts": {"functions": 2}} is shown as `functions 2`."""
+    rows: list[tuple[str, object]] = []
+    for key, item in value.items():
+        rows.extend(_flat(item, key) if isinstance(item, dict) else [(key, item)])
+    return rows
+
+
+def _plain(key: str, value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(_plain("", item) for item in value)
+    if isinstance(value, dict):
+        return " ".join(f"{name}={item}" for name, item in value.items() if item not in (None, "", []))
+    if key.endswith("_at") and isinstance(value, int | float):
+        return datetime.fromtimestamp(value / 1000).astimezone().isoformat(sep=" ", timespec="seconds")
+    return str(value)
+
+
+COMMANDS = (list_functions, inspect, delete_function, status)

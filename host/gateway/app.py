@@ -78,8 +78,8 @@ class Gateway:
         try:
             head = translate.read_head(scope["headers"])
             request_id = head.request_id or new_request_id()
-            version = self._admit(scope, head)
             upload_left = head.framed or scope["http_version"][0] != "1"
+            version = self._admit(scope, head)
             body = b""
             if upload_left:
                 body = await self._read_body(receive, head.length, version.limits.body_bytes_max)

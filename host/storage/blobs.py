@@ -2,7 +2,7 @@
 
 A blob's name is the SHA-256 of its bytes in hex (its *digest*). So storing twice stores once, and a name can never
 come to mean other bytes. A blob appears under its name only when all of it is on the disk: it is written under a
-temporary name, synced, renamed, and the folder is synced. What a crash leaves half-written is removed at the next start.
+temporary name, synced, renamed, and the folder is synced. What a crash leaves half-written goes at the next start.
 
     <folder>/<first 2 digits>/<digest>      read-only
     <folder>/tmp-<random>                   being written
@@ -80,14 +80,13 @@ class BlobStore:
                 os.fsync(file.fileno())
             digest = sha256.hexdigest()
             path = self.path(digest)
-            if not path.parent.exists():
-                path.parent.mkdir(mode=0o700, exist_ok=True)
-                _sync_folder(self.folder)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)
             raise
         _sync_folder(path.parent)
+        _sync_folder(self.folder)
         return digest
 
 

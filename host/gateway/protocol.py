@@ -31,6 +31,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._limits = limits
         self._on_lost = on_lost
         self._head_open = True
+        self._head_began = False
         self._head_bytes = 0
         self._head_since = self.loop.time()
         self._refused = False
@@ -52,13 +53,17 @@ class EdgeProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(UsageError("The request is not valid HTTP/1.1."))
         else:
-            if self._head_open:
+            # The read in which a head began may hold much of what came before it, so it does not count. That one is
+            # small by itself, and `Gateway` measures the head exactly once it is there.
+            if self._head_began:
+                self._head_began = False
+            elif self._head_open:
                 self._head_bytes += len(data)
                 if self._head_bytes > self._limits.head_bytes_max:
                     self._refuse(problems.HeadersTooLarge(f"The headers are over {self._limits.head_bytes_max} bytes."))
 
     def on_message_begin(self) -> None:
-        self._head_open = True
+        self._head_open = self._head_began = True
         self._head_bytes = 0
         self._head_since = self.loop.time()
         super().on_message_begin()

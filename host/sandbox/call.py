@@ -1,0 +1,283 @@
+"""One call of a guest (a `fetch`, an `invoke` or an `alarm`), from its start to its outcome.
+
+    queued -> running <-> (sliced) -> waiting for operations -> running ... -> ended
+
+The call owns its instance while it lasts: it starts the export, delivers the outcomes of operations one by one,
+meters CPU time, and ends when the guest has said its outcome and nothing more is left to run in it. What the guest
+asks for during a slice (operations, log lines) waits in `_outbox` until the slice is over and is done on the loop; so
+imports touch nothing but this object, whatever thread the guest is polled on.
+
+Ending is final: `done` is called exactly once, on the loop, with the outcome. When the outcome is anything but
+`returned`, `responded` or `failed`, the instance has been closed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from host.model.clock import Clock, TimerHandle
+from host.model.limits import Limits
+from host.model.message import HttpResponse
+from host.sandbox.instance import REJECT, RESOLVE, RESOLVE_RESPONSE, Export, Instance
+from host.sandbox.outcome import Outcome
+from host.sandbox.ports import Storage, World
+
+if TYPE_CHECKING:
+    from host.sandbox.scheduler import Scheduler
+
+SLICE_S = 0.004
+"""A tick may come right after a guest began; within this time it is simply polled again."""
+
+
+class GuestFault(Exception):
+    """The guest broke the contract; the text may be shown to the tenant."""
+
+
+class _NoStorage:
+    """Stands where a handler's storage would be."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise GuestFault("only an actor has storage")
+
+
+NO_STORAGE: Any = _NoStorage()
+
+
+class Call:
+    """See the module. Times are seconds; `cpu_s` is what the guest has used so far."""
+
+    __slots__ = (
+        "_inbox",
+        "_log_bytes",
+        "_next_operation",
+        "_outbox",
+        "_pending",
+        "blocked",
+        "clock",
+        "context",
+        "cpu_s",
+        "done",
+        "ended",
+        "instance",
+        "kill",
+        "limits",
+        "outcome",
+        "owned",
+        "scheduler",
+        "storage",
+        "tenant",
+        "wall_s",
+        "world",
+    )
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        instance: Instance,
+        tenant: str,
+        world: World,
+        limits: Limits,
+        wall_s: float,
+        done: Callable[[Call, Outcome], None],
+        storage: Storage = NO_STORAGE,
+        context: Any = None,
+    ) -> None:
+        self.scheduler = scheduler
+        self.instance = instance
+        self.tenant = tenant
+        self.world = world
+        self.limits = limits
+        self.wall_s = wall_s
+        self.done = done
+        self.storage = storage
+        self.context = context
+        self.clock: Clock = scheduler.clock
+        self.cpu_s = 0.0
+        self.outcome: Outcome | None = None
+        self.kill: Outcome | None = None
+        self.ended = False
+        self.owned = False  # in the scheduler's hands: queued or being polled
+        self.blocked = False
+        self._inbox: deque[tuple[Export, tuple[Any, ...]]] = deque()
+        self._outbox: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self._pending: dict[int, TimerHandle | None] = {}
+        self._next_operation = 1
+        self._log_bytes = 0
+
+    def start(self, export: Export, *parameters: Any) -> None:
+        """Queue the call. Its wall-clock limit runs from now."""
+        self._inbox.append((export, parameters))
+        self.scheduler.watch(self, self.wall_s)
+        self.scheduler.submit(self)
+
+    # What the guest does through its imports, on whatever thread polls it.
+
+    def start_operation(self, begin: Callable[..., None], arguments: tuple[Any, ...]) -> int:
+        if len(self._pending) >= self.limits.operations_max:
+            raise GuestFault(f"more than {self.limits.operations_max} operations under way at once")
+        operation = self._next_operation
+        self._next_operation = operation + 1
+        self._pending[operation] = None
+        self._outbox.append((begin, (self, operation, *arguments)))
+        return operation
+
+    def cancel_timer(self, operation: int) -> None:
+        self._outbox.append((Call._cancel_timer, (self, operation)))
+
+    def end(self, outcome: Outcome) -> None:
+        if self.outcome is not None:
+            raise GuestFault("the outcome of a call was said twice")
+        self.outcome = outcome
+
+    def log(self, level: str, message: str) -> None:
+        limit = self.limits.log_bytes_per_call_max
+        if self._log_bytes > limit:
+            return
+        self._log_bytes += len(message) + 16
+        if self._log_bytes > limit:
+            level, message = "warn", f"more than {limit} bytes of log in one call: the rest is dropped"
+        self._outbox.append((self.world.log, (self, level, message)))
+
+    def block(self, blocked: bool) -> None:
+        self.blocked = blocked
+        wall_s = self.limits.init_wall_s if blocked else self.wall_s
+        self._outbox.append((self.scheduler.watch, (self, wall_s)))
+
+    # Operations, on the loop.
+
+    @staticmethod
+    def start_timer(call: Call, operation: int, milliseconds: float) -> None:
+        if operation in call._pending:
+            fire = partial(call.resolve, operation, b"")
+            call._pending[operation] = call.clock.call_later(milliseconds / 1000, fire)
+
+    @staticmethod
+    def _cancel_timer(call: Call, operation: int) -> None:
+        handle = call._pending.get(operation)
+        if handle is not None:
+            handle.cancel()
+            del call._pending[operation]
+
+    def resolve(self, operation: int, value: bytes) -> None:
+        """An operation is done: tell the guest. Ignored when the call has ended or the operation is not under way."""
+        self._deliver(operation, RESOLVE, (operation, value))
+
+    def resolve_response(self, operation: int, response: HttpResponse) -> None:
+        status, headers, body, binary = response
+        self._deliver(operation, RESOLVE_RESPONSE, (operation, status, headers, body, binary))
+
+    def reject(self, operation: int, name: str, message: str, cause: str = "") -> None:
+        texts = (text.encode(errors="replace") for text in (name, message, cause))
+        self._deliver(operation, REJECT, (operation, *texts))
+
+    def _deliver(self, operation: int, export: Export, parameters: tuple[Any, ...]) -> None:
+        if self.ended or operation not in self._pending:
+            return
+        del self._pending[operation]
+        self._inbox.append((export, parameters))
+        if not self.owned:
+            self.scheduler.submit(self)
+
+    def cancel(self) -> None:
+        """Nobody waits for the outcome any more: stop at the next possible moment."""
+        self.stop(Outcome("cancelled", message="the caller went away"))
+
+    def overdue(self) -> None:
+        """The wall-clock limit has passed."""
+        self.stop(Outcome("block-timed-out" if self.blocked else "timed-out"))
+
+    def stop(self, outcome: Outcome) -> None:
+        """End the call with `outcome` now, or, while another thread polls it, at the end of that slice."""
+        if self.ended or self.kill is not None:
+            return
+        self.kill = outcome
+        if not self.scheduler.burning(self):
+            self.finish(outcome)
+
+    # Running, by the scheduler.
+
+    def begin_next(self) -> bool:
+        """Start the next export if none is running. False when there is nothing to run."""
+        instance = self.instance
+        if instance.running:
+            return True
+        if not self._inbox:
+            return False
+        instance.call = self
+        if not instance.ready:
+            instance.begin_instantiation()
+        else:
+            export, parameters = self._inbox.popleft()
+            instance.begin(export, parameters)
+        return True
+
+    def run_slice(self, meter: Callable[[], float] = perf_counter) -> bool:
+        """Poll for about a slice, as `meter` counts seconds. True when the export has returned."""
+        started = meter()
+        poll = self.instance.poll
+        while True:
+            returned = poll()
+            elapsed = meter() - started
+            if returned or elapsed >= SLICE_S:
+                self.cpu_s += elapsed
+                return returned
+
+    def over_cpu(self) -> bool:
+        return self.cpu_s > self.limits.call_cpu_s
+
+    def after_return(self) -> None:
+        """The export has returned: do what the guest asked for, then end, go on or wait."""
+        instance = self.instance
+        if instance.trap is not None or instance.failure is not None:
+            self.finish(Outcome("crashed", message=_trap_reason(instance)))
+            return
+        if self._outbox:
+            outbox, self._outbox = self._outbox, []
+            for begin, arguments in outbox:
+                begin(*arguments)
+        if self.ended:
+            return
+        if self.outcome is not None:
+            self.finish(self.outcome)
+        elif self._inbox:
+            self.scheduler.submit(self)
+        elif not self._pending:
+            self.finish(Outcome("stalled", message="it waits for a promise that nothing can settle"))
+
+    def finish(self, outcome: Outcome) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self.scheduler.forget(self)
+        for handle in self._pending.values():
+            if handle is not None:
+                handle.cancel()
+        self._pending.clear()
+        self._inbox.clear()
+        self.instance.call = None
+        if outcome.kind not in ("returned", "responded", "failed"):
+            for begin, arguments in self._outbox:
+                if begin == self.world.log:
+                    begin(*arguments)
+            self.instance.close()
+        self._outbox.clear()
+        self.done(self, outcome)
+
+
+def _trap_reason(instance: Instance) -> str:
+    """Why the guest was stopped, in words for its tenant; nothing of the host's own."""
+    failure, trap = instance.failure, instance.trap or ""
+    if isinstance(failure, GuestFault):
+        return str(failure)
+    if failure is not None:
+        return "it used a host function in a way that is not allowed"
+    if "call stack exhausted" in trap:
+        return "it ran out of stack (endless recursion?)"
+    for line in reversed(trap.splitlines()):
+        if "wasm trap: " in line:
+            return f"WebAssembly trap: {line.split('wasm trap: ', 1)[1].strip()}"
+    return "it could not run"

@@ -1,0 +1,130 @@
+"""From a tenant's component to machine code that this host may run.
+
+Compiling takes seconds and much memory, and the compiler reads what a stranger wrote; so it happens in a child
+process with limits on CPU, memory and time, which also starts the guest once and asks it to `describe` itself. What
+comes out is kept under a key of the component's digest, the engine's configuration and the library's version. An
+artifact is machine code: only files that are ours alone (owner and mode are checked) are ever loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.metadata
+import json
+import os
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from host.model.errors import BundleError, HostError
+from host.model.limits import BUNDLE_LIMITS, LIMITS, BundleLimits
+from host.sandbox.engine import CONFIGURATION, Component, Engine, SandboxError
+
+CHILD_OUTPUT_BYTES_MAX = 1 << 20
+
+
+class Report(TypedDict):
+    """What the child found out. With `errors` the rest means nothing."""
+
+    errors: list[str]
+    handler: bool
+    actors: list[str]
+    sdk: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A component that is ready to serve. `actors` are the names of the actor classes it exports."""
+
+    digest: str
+    artifact: Path
+    handler: bool
+    actors: tuple[str, ...]
+    sdk: str
+
+
+class Compiler:
+    """Compiles into `cache`, a folder of this host's own (mode 0700)."""
+
+    def __init__(self, cache: Path, limits: BundleLimits = BUNDLE_LIMITS) -> None:
+        self.cache = cache
+        self.limits = limits
+        cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def artifact_path(self, digest: str) -> Path:
+        version = importlib.metadata.version("wasmtime")
+        key = hashlib.sha256(f"{digest} {CONFIGURATION} {version}".encode()).hexdigest()
+        return self.cache / f"{key}.cwasm"
+
+    async def compile(self, wasm: Path) -> Compiled:
+        """Check and compile the component in the file `wasm`.
+
+        Raises BundleError, whose `details` say why it cannot run here; HostError when the compiler itself failed.
+        """
+        digest = await asyncio.to_thread(_sha256, wasm)
+        artifact = self.artifact_path(digest)
+        report = await asyncio.to_thread(_read_report, artifact)
+        if report is None:
+            report = await self._run_child(wasm, artifact)
+        if report["errors"]:
+            raise BundleError(report["errors"][0], details=report["errors"])
+        return Compiled(digest, artifact, report["handler"], tuple(report["actors"]), report["sdk"])
+
+    async def _run_child(self, wasm: Path, artifact: Path) -> Report:
+        limits = self.limits
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "host.sandbox.compile_child", str(wasm), str(artifact)),
+            *(str(limits.compile_memory_bytes_max), str(int(limits.compile_cpu_s)), str(LIMITS.memory_bytes_max)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=CHILD_OUTPUT_BYTES_MAX,
+        )
+        try:
+            async with asyncio.timeout(limits.compile_wall_s):
+                output, errors = await child.communicate()
+        except TimeoutError:
+            raise BundleError(f"compiling took longer than {limits.compile_wall_s:g} s") from None
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+        if child.returncode:
+            if child.returncode < 0:
+                raise BundleError(
+                    f"the compiler was stopped (signal {-child.returncode}): the component needs more than "
+                    f"{limits.compile_cpu_s:g} s of CPU time or {limits.compile_memory_bytes_max >> 20} MiB of memory"
+                )
+            raise HostError("the compiler failed", details=(errors.decode(errors="replace")[-2000:],))
+        report: Report = json.loads(output)
+        return report
+
+
+def load(engine: Engine, artifact: Path) -> Component:
+    """Map a compiled component. Raises SandboxError when the file is not this user's alone, or not usable."""
+    status = artifact.stat()
+    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022:
+        raise SandboxError("a compiled component is writable by others: it will not be loaded")
+    return engine.load(artifact)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def report_path(artifact: Path) -> Path:
+    """Where the child leaves what it learned of a component that compiled."""
+    return artifact.with_suffix(".json")
+
+
+def _read_report(artifact: Path) -> Report | None:
+    try:
+        report: Report = json.loads(report_path(artifact).read_text())
+        return report if artifact.exists() else None
+    except (FileNotFoundError, ValueError):
+        return None

@@ -1,0 +1,216 @@
+"""One store with one instance of a component in it, and the one export that may run in it.
+
+The life of an instance: new -> instantiating -> idle <-> running -> closed. `begin` starts an export, `poll` lets it
+run for a slice (to the next epoch tick at most) and says whether it has returned. Between exports no future and no
+stack is held.
+
+Ownership: the blocks that a pending future points at (arguments, error slot, function, instance) are members of this
+object and outlive the future; the argument strings are kept in `_kept` until it is deleted, because the arguments
+point straight into the Python bytes objects. `close` deletes the future, then the store, exactly once.
+
+An instance is polled by one thread at a time (the scheduler sees to it); everything else happens on the loop.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import addressof, create_string_buffer
+from typing import TYPE_CHECKING, Any
+
+from host.sandbox import capi
+from host.sandbox.capi import BOOL, BYTES_DATA, STRING, U16, U32, VAL_SIZE
+
+if TYPE_CHECKING:
+    from host.sandbox.call import Call
+    from host.sandbox.engine import Component, Engine
+
+INSTANCES: dict[int, Instance] = {}
+"""Context pointer of the store -> instance, for the import callbacks. Its size is the number of open stores."""
+
+CORE_INSTANCES_MAX, TABLES_MAX, MEMORIES_MAX = 64, 32, 8
+
+
+class Export:
+    """One function of the interface `tenure:edge/guest`: how its arguments lie in memory."""
+
+    __slots__ = ("kinds", "name", "number", "shape")
+
+    def __init__(self, number: int, name: str, *kinds: int) -> None:
+        self.number = number
+        self.name = name
+        self.kinds = kinds
+        self.shape = capi.layout(*kinds)
+
+    def __repr__(self) -> str:
+        return f"<Export {self.name}>"
+
+    def write(self, block: Any, parameters: tuple[Any, ...]) -> None:
+        """Lay `parameters` out in `block`. Strings are bytes of valid UTF-8 and must stay alive as long as the call."""
+        fields: list[Any] = []
+        for kind, value in zip(self.kinds, parameters, strict=True):
+            fields.append(kind)
+            if kind == STRING:
+                if type(value) is not bytes:
+                    raise TypeError(f"{self.name}: a string argument must be bytes")
+                if not value.isascii():
+                    value.decode()  # malformed UTF-8 would abort the process inside the library
+                fields.append(len(value))
+                fields.append(id(value) + BYTES_DATA)
+            else:
+                fields.append(value)
+        self.shape.pack_into(block, 0, *fields)
+
+
+DESCRIBE = Export(0, "describe")
+FETCH = Export(1, "fetch", STRING, STRING, STRING, STRING, BOOL)
+INVOKE = Export(2, "invoke", STRING, STRING)
+ALARM = Export(3, "alarm", U32)
+RESOLVE = Export(4, "resolve", U32, STRING)
+RESOLVE_RESPONSE = Export(5, "resolve-response", U32, U16, STRING, STRING, BOOL)
+REJECT = Export(6, "reject", U32, STRING, STRING, STRING)
+EXPORTS = (DESCRIBE, FETCH, INVOKE, ALARM, RESOLVE, RESOLVE_RESPONSE, REJECT)
+_PARAMETERS_MAX = max(len(export.kinds) for export in EXPORTS)
+_FUNC_SIZE, _INSTANCE_SIZE = 32, 16
+_RESULT_AT = VAL_SIZE * _PARAMETERS_MAX
+_ERROR_AT = _RESULT_AT + VAL_SIZE
+_INSTANCE_AT = _ERROR_AT + 8
+_FUNCS_AT = _INSTANCE_AT + _INSTANCE_SIZE
+_BLOCK_SIZE = _FUNCS_AT + _FUNC_SIZE * len(EXPORTS)
+
+
+class Instance:
+    """A store and what runs in it. `call` is the call on whose behalf the guest runs; imports answer from it."""
+
+    __slots__ = (
+        "__weakref__",
+        "_at",
+        "_block",
+        "_context",
+        "_found",
+        "_future",
+        "_kept",
+        "_store",
+        "call",
+        "component",
+        "engine",
+        "failure",
+        "ready",
+        "trap",
+    )
+
+    def __init__(self, engine: Engine, component: Component, memory_bytes_max: int, table_elements_max: int) -> None:
+        self.engine = engine
+        self.component = component
+        self.call: Call | None = None
+        self.failure: BaseException | None = None
+        self.trap: str | None = None
+        self.ready = False
+        self._future: int | None = None
+        self._kept: tuple[Any, ...] = ()
+        self._found = 0
+        self._block = create_string_buffer(_BLOCK_SIZE)
+        self._at = addressof(self._block)
+        store = capi.store_new(engine.pointer, None, None)
+        self._store: int | None = store
+        self._context: int = capi.store_context(store)
+        capi.store_limiter(store, memory_bytes_max, table_elements_max, CORE_INSTANCES_MAX, TABLES_MAX, MEMORIES_MAX)
+        capi.context_set_epoch_deadline(self._context, 1)
+        capi.context_epoch_yield(self._context, 1)
+        INSTANCES[self._context] = self
+        component.instances += 1
+
+    @property
+    def running(self) -> bool:
+        """True from `begin` until `poll` says that the export has returned."""
+        return self._future is not None
+
+    @property
+    def closed(self) -> bool:
+        return self._store is None
+
+    def begin_instantiation(self) -> None:
+        """Start instantiation (a guest's own start code may run in it); `poll` drives it like an export."""
+        self._start(
+            capi.linker_instantiate_async(
+                self.engine.linker,
+                self._context,
+                self.component.pointer,
+                self._at + _INSTANCE_AT,
+                self._at + _ERROR_AT,
+            )
+        )
+
+    def begin(self, export: Export, parameters: tuple[Any, ...]) -> None:
+        """Start `export`. The instance must be ready and not running."""
+        if self._future is not None or not self.ready:
+            raise RuntimeError("an instance runs one export at a time")
+        function = self._at + _FUNCS_AT + _FUNC_SIZE * export.number
+        if not self._found >> export.number & 1:
+            index = self.component.export_index(export.number)
+            if not capi.instance_get_func(self._at + _INSTANCE_AT, self._context, index, function):
+                raise RuntimeError(f"the component has no export {export.name}")
+            self._found |= 1 << export.number
+        export.write(self._block, parameters)
+        self._kept = parameters
+        describes = export is DESCRIBE
+        self._start(
+            capi.func_call_async(
+                function,
+                self._context,
+                self._at,
+                len(parameters),
+                self._at + _RESULT_AT,
+                1 if describes else 0,
+                self._at + _ERROR_AT,
+            )
+        )
+
+    def _start(self, future: int) -> None:
+        self._future = future
+        self.engine.fibers += 1
+        self.engine.wake()
+        capi.context_set_epoch_deadline(self._context, 1)
+
+    def poll(self) -> bool:
+        """Let the guest run, for one epoch tick at most. True when it has returned or trapped (then see `trap`)."""
+        if not capi.future_poll(self._future):
+            return False
+        self._end_future()
+        error = ctypes.c_uint64.from_buffer(self._block, _ERROR_AT)
+        if error.value:
+            self.trap = capi.take_error(error.value)
+            error.value = 0
+        elif not self.ready:
+            self.ready = True
+        return True
+
+    def take_description(self) -> bytes:
+        """What DESCRIBE returned. To be called once, after it has."""
+        kind, size, data = capi.layout(STRING).unpack_from(self._block, _RESULT_AT)
+        if kind != STRING:
+            return b""
+        text = ctypes.string_at(data, size)
+        capi.val_delete(self._at + _RESULT_AT)
+        return text
+
+    def _end_future(self) -> None:
+        future, self._future = self._future, None
+        capi.future_delete(future)
+        self.engine.fibers -= 1
+        self._kept = ()
+
+    def close(self) -> None:
+        """Drop the guest wherever it is. Safe to call twice; never while another thread polls."""
+        if self._store is None:
+            return
+        if self._future is not None:
+            self._end_future()
+            error = ctypes.c_uint64.from_buffer(self._block, _ERROR_AT)
+            if error.value:
+                capi.take_error(error.value)
+                error.value = 0
+        store, self._store = self._store, None
+        del INSTANCES[self._context]
+        capi.store_delete(store)
+        self.call = None
+        self.component.instance_closed()

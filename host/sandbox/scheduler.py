@@ -1,0 +1,223 @@
+"""Who runs when. All guests of a process share one event loop, in rounds.
+
+A round polls ready calls, taking turns between tenants, until none is ready or the round has lasted `ROUND_S`; then
+`round_end` runs (the committer's flush, so that all turns of a round share one sync). A guest that has burned more
+than `BURN_AFTER_S` of CPU time is polled on a background thread from then on: wasm runs without the interpreter's
+lock, so it slows nobody, until its export returns or its CPU limit stops it.
+
+Wall-clock limits cost no timer each: calls with the same limit end in the order they began, so one queue for each
+length and one sweep every `SWEEP_S` are enough. Limits are therefore late by up to that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter, thread_time
+
+from host.model.clock import Clock, TimerHandle
+from host.sandbox.call import Call
+from host.sandbox.engine import Engine
+from host.sandbox.outcome import Outcome
+from host.telemetry import log
+
+ROUND_S = 0.008
+BURN_AFTER_S = 0.010
+SWEEP_S = 0.05
+
+_log = log.get("sandbox")
+
+
+class Scheduler:
+    """One per event loop. `round_end` callables run at the end of every round."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.round_end: list[Callable[[], None]] = []
+        self.loop = asyncio.get_running_loop()
+        self._ready: dict[str, deque[Call]] = {}
+        self._tenants: deque[str] = deque()
+        self._scheduled = False
+        self._deadlines: dict[float, dict[Call, float]] = {}
+        self._lengths: dict[Call, float] = {}
+        self._sweeper: TimerHandle | None = None
+        self._burner = Burner(self)
+        self._closed = False
+
+    @property
+    def calls(self) -> int:
+        """Calls that have begun and not ended."""
+        return len(self._lengths)
+
+    def submit(self, call: Call) -> None:
+        """`call` has something to run. The loop only."""
+        call.owned = True
+        queue = self._ready.get(call.tenant)
+        if queue is None:
+            queue = self._ready[call.tenant] = deque()
+        if not queue:
+            self._tenants.append(call.tenant)
+        queue.append(call)
+        if not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self._round)
+
+    def _round(self) -> None:
+        end = perf_counter() + ROUND_S
+        tenants, ready = self._tenants, self._ready
+        while tenants:
+            tenant = tenants.popleft()
+            queue = ready[tenant]
+            call = queue.popleft()
+            if queue:
+                tenants.append(tenant)
+            else:
+                del ready[tenant]
+            self._run(call)
+            if perf_counter() > end:
+                break
+        for callback in self.round_end:
+            callback()
+        self._scheduled = bool(tenants)
+        if tenants:
+            self.loop.call_soon(self._round)
+
+    def _run(self, call: Call) -> None:
+        call.owned = False
+        if call.ended:
+            return
+        try:
+            if not call.begin_next():
+                return
+            returned = call.run_slice()
+            if returned:
+                call.after_return()
+            elif call.over_cpu():
+                call.finish(Outcome("crashed", message=_cpu_reason(call)))
+            elif call.cpu_s > BURN_AFTER_S:
+                call.owned = True
+                self._burner.take(call)
+            else:
+                self.submit(call)
+        except Exception as error:
+            _log.exception("call_failed", error)
+            call.stop(Outcome("crashed", message="the host failed while running it"))
+
+    # Background polling.
+
+    def burning(self, call: Call) -> bool:
+        return self._burner.holds(call)
+
+    def burned(self, call: Call, returned: bool) -> None:
+        """The background thread is through with `call`: it returned, or it is to be killed."""
+        self._burner.drop(call)
+        call.owned = False
+        if call.ended:
+            return
+        if call.kill is not None:
+            call.finish(call.kill)
+        elif returned:
+            call.after_return()
+            for callback in self.round_end:
+                callback()
+        else:
+            call.finish(Outcome("crashed", message=_cpu_reason(call)))
+
+    # Wall-clock limits.
+
+    def watch(self, call: Call, wall_s: float) -> None:
+        """(Re)start the wall-clock limit of `call`."""
+        self.forget(call)
+        self._deadlines.setdefault(wall_s, {})[call] = self.clock.monotonic() + wall_s
+        self._lengths[call] = wall_s
+        if self._sweeper is None:
+            self._sweeper = self.clock.call_later(SWEEP_S, self._sweep)
+
+    def forget(self, call: Call) -> None:
+        wall_s = self._lengths.pop(call, None)
+        if wall_s is not None:
+            del self._deadlines[wall_s][call]
+
+    def _sweep(self) -> None:
+        self._sweeper = None
+        now = self.clock.monotonic()
+        for queue in list(self._deadlines.values()):
+            overdue = []
+            for call, deadline in queue.items():
+                if deadline > now:
+                    break
+                overdue.append(call)
+            for call in overdue:
+                self.forget(call)
+                call.overdue()
+        if self._lengths:
+            self._sweeper = self.clock.call_later(SWEEP_S, self._sweep)
+
+    def close(self) -> None:
+        """Cancel every call and stop the background thread. The loop only."""
+        if self._closed:
+            return
+        self._closed = True
+        self._burner.close()
+        for call in list(self._lengths):
+            call.cancel()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+
+class Burner:
+    """The background thread that polls guests which burn CPU, each for a slice in turn."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._held: set[Call] = set()
+        self._queue: deque[Call] = deque()
+        self._condition = threading.Condition()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def holds(self, call: Call) -> bool:
+        return call in self._held
+
+    def drop(self, call: Call) -> None:
+        self._held.discard(call)
+
+    def take(self, call: Call) -> None:
+        self._held.add(call)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="burner", daemon=True)
+            self._thread.start()
+        with self._condition:
+            self._queue.append(call)
+            self._condition.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not self._queue and not self._stopping:
+                    self._condition.wait()
+                if self._stopping:
+                    return
+                call = self._queue.popleft()
+            returned = call.run_slice(thread_time)
+            if returned or call.kill is not None or call.over_cpu():
+                self._scheduler.loop.call_soon_threadsafe(self._scheduler.burned, call, returned)
+            else:
+                with self._condition:
+                    self._queue.append(call)
+
+    def close(self) -> None:
+        """After this no guest is polled in the background; the calls it held can be killed."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+        if self._thread is not None:
+            self._thread.join()
+        self._held.clear()
+
+
+def _cpu_reason(call: Call) -> str:
+    return f"it used more than its {call.limits.call_cpu_s:g} s of CPU time"

@@ -1,0 +1,168 @@
+#!/usr/bin/env node
+/** tenure-build: turns a project's sources into one WebAssembly component.
+ *
+ *      tenure-build --project DIR --out FILE [--main src/index.ts] [--opt-size] [--json]
+ *
+ *  Two steps: esbuild makes one JavaScript file of the project and the SDK; componentize-qjs runs its top level and
+ *  freezes the result, engine and all, into a component of the world in tenure.wit. The source map stays beside the
+ *  component, at FILE.map. Progress goes to stdout, one line a step (with --json one object a line:
+ *  {"step","ms","bytes"}, or {"error":[...]}); mistakes go to stderr as `file:line:column: what is wrong`, exit code 1.
+ */
+import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const HERE = dirname(realpathSync(fileURLToPath(import.meta.url)));
+const MANIFESTS = ["tenure.toml", "telnyx.toml"];
+const MODULE_NAMES = ["@tenure/edge-runtime", "@telnyx/edge-runtime"];
+
+/** A mistake of the project, told to its author: `lines` are complete sentences or `file:line:column: text`. */
+export class BuildError extends Error {
+  constructor(lines) {
+    super(lines.join("\n"));
+    this.lines = lines;
+  }
+}
+
+/** The WIT world: beside this file in the packed tarball, in the folder above in the repository. */
+function witPath() {
+  return [join(HERE, "wit"), join(HERE, "..", "wit")].find((path) => existsSync(join(path, "tenure.wit")));
+}
+
+/** `main` of the project's manifest: a string at the top level, so one line of TOML. */
+function mainOf(project) {
+  const manifest = MANIFESTS.map((name) => join(project, name)).find(existsSync);
+  if (manifest === undefined) throw new BuildError([`${project} has neither ${MANIFESTS.join(" nor ")}`]);
+  const top = readFileSync(manifest, "utf8").split(/^\s*\[/m)[0];
+  const main = /^\s*main\s*=\s*(?:"([^"\n]*)"|'([^'\n]*)')/m.exec(top);
+  if (main === null) throw new BuildError([`${manifest} has no main; add a line such as main = "src/index.ts"`]);
+  return main[1] ?? main[2];
+}
+
+/** One ES module of everything, whose only imports are the host's. */
+async function bundle(project, main) {
+  const { build } = await import("esbuild");
+  const runtime = join(HERE, "src", "index.ts");
+  const entry = `
+    import { guestOf } from ${JSON.stringify(join(HERE, "src", "main.ts"))};
+    import * as module from ${JSON.stringify(main)};
+    export const guest = guestOf(module);
+  `;
+  try {
+    const result = await build({
+      stdin: { contents: entry, resolveDir: project, sourcefile: "tenure-entry.js", loader: "js" },
+      absWorkingDir: project,
+      outfile: "component.js",
+      write: false,
+      bundle: true,
+      format: "esm",
+      platform: "neutral",
+      mainFields: ["module", "main"],
+      conditions: ["module", "worker", "import"],
+      target: "es2023",
+      alias: Object.fromEntries(MODULE_NAMES.map((name) => [name, runtime])),
+      external: ["tenure:*"],
+      // names stay, because errors, stacks and actor types are known by them
+      minifyWhitespace: true,
+      minifySyntax: true,
+      keepNames: true,
+      sourcemap: "external",
+      sourcesContent: false,
+      legalComments: "none",
+      logLevel: "silent",
+    });
+    const [map, code] = ["component.js.map", "component.js"].map((name) =>
+      result.outputFiles.find((file) => file.path.endsWith(name)));
+    return { code: code.text, map: map.text, warnings: result.warnings.map(messageLine) };
+  } catch (error) {
+    if (Array.isArray(error.errors)) throw new BuildError(error.errors.map(messageLine));
+    throw error;
+  }
+}
+
+function messageLine({ text, location }) {
+  return location ? `${location.file}:${location.line}:${location.column + 1}: ${text}` : text;
+}
+
+/** The component: the engine with the bundle's top level already run. */
+async function snapshot(code, optSize) {
+  const { componentize } = await import("componentize-qjs");
+  try {
+    const { component } = await componentize({
+      witPath: witPath(), world: "function", jsSource: code, stubWasi: true, optSize,
+    });
+    return component;
+  } catch (error) {
+    throw new BuildError([`the module could not be started: ${snapshotMessage(String(error.message ?? error))}`]);
+  }
+}
+
+/** What the top level of the module threw, without the tool's own words around it. */
+function snapshotMessage(text) {
+  return text.trim();
+}
+
+/** Builds `project` into the file `out` and its map. `report(step, ms, bytes)` hears of each step. */
+export async function buildProject({ project, out, main, optSize = false, report = () => {} }) {
+  const folder = resolve(project);
+  const entry = resolve(folder, main ?? mainOf(folder));
+  if (!existsSync(entry)) throw new BuildError([`main is ${relative(folder, entry)}, and there is no such file`]);
+
+  let started = performance.now();
+  const bundled = await bundle(folder, entry);
+  report("bundle", performance.now() - started, Buffer.byteLength(bundled.code));
+
+  started = performance.now();
+  const component = await snapshot(bundled.code, optSize);
+  mkdirSync(dirname(resolve(out)), { recursive: true });
+  writeFileSync(out, component);
+  writeFileSync(`${out}.map`, bundled.map);
+  report("component", performance.now() - started, component.length);
+  return { warnings: bundled.warnings, bytes: component.length };
+}
+
+const LABELS = { bundle: "bundled", component: "built the component" };
+
+function textReport(step, ms, bytes) {
+  console.log(`${LABELS[step]} in ${(ms / 1000).toFixed(2)} s, ${Math.ceil(bytes / 1024).toLocaleString("en")} KiB`);
+}
+
+function jsonReport(step, ms, bytes) {
+  console.log(JSON.stringify({ step, ms: Math.round(ms), bytes }));
+}
+
+async function main() {
+  let options;
+  try {
+    options = parseArgs({
+      options: {
+        project: { type: "string", default: "." },
+        out: { type: "string" },
+        main: { type: "string" },
+        "opt-size": { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+      },
+    }).values;
+    if (options.out === undefined) throw new Error("--out FILE is missing");
+  } catch (error) {
+    console.error(`${error.message}\nusage: tenure-build --project DIR --out FILE [--main FILE] [--opt-size] [--json]`);
+    return 2;
+  }
+  try {
+    const { warnings } = await buildProject({
+      ...options, optSize: options["opt-size"], report: options.json ? jsonReport : textReport,
+    });
+    for (const line of warnings) console.error(`warning: ${line}`);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof BuildError)) throw error;
+    if (options.json) console.log(JSON.stringify({ error: error.lines }));
+    for (const line of error.lines) console.error(line);
+    return 1;
+  }
+}
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === join(HERE, "build.mjs")) {
+  process.exitCode = await main();
+}

@@ -1,0 +1,110 @@
+/** `env.NAME` and the stubs it gives: naming an actor costs no I/O, calling it starts an operation.
+ *
+ *  A stub is a small object of its own whose prototype belongs to the namespace. A method that was called before is an
+ *  ordinary function on that prototype; only the first use of a name reaches the Proxy behind it, which makes it. So a
+ *  call costs no trap, and `then` is never a method: a stub can be returned from an async function.
+ */
+import * as actors from "tenure:edge/actors@0.1.0";
+import { bytes } from "tenure:edge/random@0.1.0";
+import { encode } from "./codec.ts";
+import { checkedText } from "./names.ts";
+import { MethodWaiter, ResponseWaiter, waitFor } from "./operations.ts";
+import { requireServing } from "./phase.ts";
+import { rejectOnAbort } from "./web/abort.ts";
+import { sendableParts } from "./web/body.ts";
+import { headerBlock } from "./web/headers.ts";
+import { Request, type RequestInit } from "./web/request.ts";
+import type { Response } from "./web/response.ts";
+import type { URL } from "./web/url.ts";
+
+const NAME_BYTES_MAX = 1024;
+const { create, defineProperty } = Object;
+const ObjectPrototype = Object.prototype;
+
+export interface ActorStub {
+  readonly id: string;
+  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
+}
+
+export interface IdFromNameOptions {
+  readonly [option: string]: unknown;
+}
+
+/** Names that are no methods of the other actor: asked by `await`, JSON.stringify and the language itself. */
+const NEVER_REMOTE = new Set<string>(["then", "toJSON", ...Object.getOwnPropertyNames(ObjectPrototype)]);
+
+export class ActorNamespace {
+  readonly #prototype: object;
+
+  constructor(binding: string) {
+    this.#prototype = stubPrototype(binding);
+  }
+
+  /** The stub of the actor with this name: any non-empty text of up to 1,024 bytes. */
+  idFromName(name: string, _options?: IdFromNameOptions): ActorStub {
+    return stub(this.#prototype, checkedText(name, "an actor's name", NAME_BYTES_MAX));
+  }
+
+  /** The stub of an actor that nobody has named before: its id is 128 random bits in hexadecimal. */
+  newUniqueId(): ActorStub {
+    requireServing("newUniqueId");
+    return stub(this.#prototype, Uint8Array.fromBase64(bytes(16)).toHex());
+  }
+}
+
+function stub(prototype: object, name: string): ActorStub {
+  const made = create(prototype) as { id: string };
+  made.id = name;
+  return made as unknown as ActorStub;
+}
+
+function stubPrototype(binding: string): object {
+  const prototype: object = create(
+    new Proxy(ObjectPrototype, {
+      get(target, property, receiver) {
+        if (typeof property === "symbol" || NEVER_REMOTE.has(property)) return Reflect.get(target, property, receiver);
+        const method = remoteMethod(binding, property);
+        defineProperty(prototype, property, { value: method, configurable: true });
+        return method;
+      },
+      set(target, property, value, receiver) {
+        return defineProperty(receiver, property, { value, writable: true, enumerable: true, configurable: true }) !== target;
+      },
+    }),
+  );
+  return defineProperty(prototype, "fetch", { value: remoteFetch(binding), configurable: true });
+}
+
+function remoteMethod(binding: string, method: string): (this: ActorStub, ...args: unknown[]) => Promise<unknown> {
+  const wellFormed = method.toWellFormed();
+  return function (...args) {
+    return new Promise((resolve, reject) => {
+      requireServing("a call to an actor");
+      const operation = actors.invoke(binding, nameOf(this, method), wellFormed, encode(args));
+      waitFor(operation, new MethodWaiter(resolve, reject));
+    });
+  };
+}
+
+function remoteFetch(binding: string): ActorStub["fetch"] {
+  return async function (this: ActorStub, input, init) {
+    requireServing("a call to an actor");
+    const name = nameOf(this, "fetch");
+    const request = init === undefined && input instanceof Request ? input : new Request(input, init);
+    request.signal.throwIfAborted();
+    const { body, binary } = sendableParts(request);
+    const operation = actors.fetch(
+      binding, name, request.method, request.url, headerBlock(request.headers), body, binary,
+    );
+    const response = new Promise<Response>((resolve, reject) => {
+      waitFor(operation, new ResponseWaiter(resolve, reject));
+    });
+    return rejectOnAbort(response, request.signal, operation);
+  };
+}
+
+function nameOf(caller: ActorStub | undefined, method: string): string {
+  const name = caller?.id;
+  if (typeof name !== "string") throw new TypeError(`${method} was called without its stub; write stub.${method}(...)`);
+  return name;
+}

@@ -1,0 +1,213 @@
+/** An actor's storage, as its author sees it. The rules are here, the data on the host.
+ *
+ *  Every operation is an import that answers at once, so the promises are settled when they are returned and the order
+ *  of the calls is the order of their effects. What a turn writes is committed by the host when the turn returns.
+ */
+import * as host from "tenure:edge/storage@0.1.0";
+import { decode, encode } from "./codec.ts";
+import { rethrowRefusal } from "./errors.ts";
+import { checkedText } from "./names.ts";
+
+export interface ListOptions {
+  prefix?: string;
+  start?: string;
+  startAfter?: string;
+  end?: string;
+  reverse?: boolean;
+  limit?: number;
+}
+
+export type AlarmTime = number | Date;
+type Entries = Record<string, unknown>;
+
+const KEY_BYTES_MAX = 2048;
+const LIST_LIMIT_DEFAULT = 128;
+const LIST_LIMIT_MAX = 1000;
+const RESERVED = ["__telnyx_", "__tenure_"];
+const { keys } = Object;
+const { parse } = JSON;
+const isArray = Array.isArray;
+const dateTime = Date.prototype.getTime;
+
+function checkKey(key: unknown): string {
+  const checked = checkedText(key, "a storage key", KEY_BYTES_MAX);
+  if (checked.charCodeAt(0) === 95 && RESERVED.some((prefix) => checked.startsWith(prefix))) {
+    throw new TypeError(`the storage key ${JSON.stringify(checked)} is reserved: keys must not begin with __telnyx_ or __tenure_`);
+  }
+  return checked;
+}
+
+function write(txn: number, key: string, value: string): void {
+  try {
+    host.put(txn, key, value);
+  } catch (error) {
+    rethrowRefusal(error);
+  }
+}
+
+function remove(txn: number, key: string): boolean {
+  try {
+    return host.delete(txn, key);
+  } catch (error) {
+    return rethrowRefusal(error);
+  }
+}
+
+function read(txn: number, key: string): unknown {
+  const value = host.get(txn, key);
+  return value === null ? undefined : decode(value);
+}
+
+/** The operations that a turn and a transaction share. `open` gives the transaction's number, or raises when it is over. */
+abstract class Scope {
+  protected abstract open(): number;
+
+  /** One value or undefined; for an array of keys a Map of those that exist, in UTF-8 byte order. */
+  async get(key: string | readonly string[]): Promise<unknown> {
+    const txn = this.open();
+    if (typeof key === "string") return read(txn, checkKey(key));
+    if (!isArray(key)) throw new TypeError("get takes a key or an array of keys");
+    const found = new Map<string, unknown>();
+    for (const one of key.map(checkKey)) {
+      const value = host.get(txn, one);
+      if (value !== null) found.set(one, decode(value));
+    }
+    return found;
+  }
+
+  /** Everything is checked and encoded before the first write, so a refused key or value writes nothing. */
+  async put(key: string | Entries, value?: unknown): Promise<void> {
+    const txn = this.open();
+    if (typeof key === "string") {
+      if (arguments.length < 2) throw new TypeError("put takes a key and a value, or an object of entries");
+      return write(txn, checkKey(key), encode(value));
+    }
+    if (typeof key !== "object" || key === null || isArray(key)) {
+      throw new TypeError("put takes a key and a value, or an object of entries");
+    }
+    const entries = keys(key).map((one): [string, string] => [checkKey(one), encode(key[one])]);
+    for (const [one, text] of entries) write(txn, one, text);
+  }
+
+  /** Whether the key was there; for an array, how many were. */
+  async delete(key: string | readonly string[]): Promise<boolean | number> {
+    const txn = this.open();
+    if (typeof key === "string") return remove(txn, checkKey(key));
+    if (!isArray(key)) throw new TypeError("delete takes a key or an array of keys");
+    let count = 0;
+    for (const one of key.map(checkKey)) if (remove(txn, one)) count++;
+    return count;
+  }
+
+  async list(options: ListOptions = {}): Promise<Map<string, unknown>> {
+    const txn = this.open();
+    const { prefix, start, end, reverse, limit } = checkListOptions(options);
+    const found = new Map<string, unknown>();
+    for (const [key, value] of parse(host.list(txn, prefix, start, end, reverse, limit)) as [string, string][]) {
+      found.set(key, decode(value));
+    }
+    return found;
+  }
+}
+
+function checkListOptions(options: ListOptions) {
+  if (typeof options !== "object" || options === null) throw new TypeError("list takes an object of options");
+  const { prefix, start, startAfter, end, reverse = false, limit = LIST_LIMIT_DEFAULT } = options;
+  if (start !== undefined && startAfter !== undefined) {
+    throw new TypeError("list takes start or startAfter, not both");
+  }
+  if (typeof reverse !== "boolean") throw new TypeError("list: reverse must be a boolean");
+  if (typeof limit !== "number" || !Number.isInteger(limit)) throw new TypeError("list: limit must be a whole number");
+  if (limit < 1 || limit > LIST_LIMIT_MAX) {
+    throw new RangeError(`list: limit must be from 1 to ${LIST_LIMIT_MAX}, not ${limit}`);
+  }
+  return {
+    prefix: bound("prefix", prefix) ?? "",
+    // the smallest key after `k` is `k` and a zero byte
+    start: startAfter !== undefined ? bound("startAfter", startAfter) + "\0" : bound("start", start) ?? "",
+    end: bound("end", end) ?? null,
+    reverse,
+    limit,
+  };
+}
+
+function bound(name: string, value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== "string") throw new TypeError(`list: ${name} must be a string`);
+  if (!value.isWellFormed()) throw new TypeError(`list: ${name} has half of a surrogate pair, which is not UTF-8`);
+  return value;
+}
+
+let finish: (txn: StorageTransaction) => number | undefined;
+
+/** What `transaction` gives to its callback. Using it after the callback is over, or after `rollback`, raises. */
+export class StorageTransaction extends Scope {
+  #number: number | undefined;
+
+  static {
+    finish = (txn) => {
+      const number = txn.#number;
+      txn.#number = undefined;
+      return number;
+    };
+  }
+
+  constructor(number: number) {
+    super();
+    this.#number = number;
+  }
+
+  protected override open(): number {
+    if (this.#number === undefined) throw new Error("this transaction is over");
+    return this.#number;
+  }
+
+  /** Drops what the transaction wrote. */
+  rollback(): void {
+    host.rollback(this.open());
+    finish(this);
+  }
+}
+
+export class ActorStorage extends Scope {
+  protected override open(): number {
+    return 0;
+  }
+
+  /** Removes every key; the alarm stays. */
+  async deleteAll(): Promise<void> {
+    host.deleteAll(0);
+  }
+
+  /** Runs `callback`; a throw drops the transaction's own writes and rejects, and the turn can go on. */
+  async transaction<T>(callback: (txn: StorageTransaction) => Promise<T> | T): Promise<T> {
+    if (typeof callback !== "function") throw new TypeError("transaction takes a function");
+    const txn = new StorageTransaction(host.begin(0));
+    let result: T;
+    try {
+      result = await callback(txn);
+    } catch (error) {
+      const number = finish(txn);
+      if (number !== undefined) host.rollback(number);
+      throw error;
+    }
+    const number = finish(txn);
+    if (number !== undefined) host.commit(number);
+    return result;
+  }
+
+  async setAlarm(time: AlarmTime): Promise<void> {
+    const at = typeof time === "number" ? time : time instanceof Date ? dateTime.call(time) : NaN;
+    if (!Number.isFinite(at)) throw new TypeError("setAlarm takes milliseconds since 1970 or a valid Date");
+    host.setAlarm(at);
+  }
+
+  /** Milliseconds since 1970, or null when none is set. */
+  async getAlarm(): Promise<number | null> {
+    return host.getAlarm();
+  }
+
+  async deleteAlarm(): Promise<void> {
+    host.setAlarm(null);
+  }
+}

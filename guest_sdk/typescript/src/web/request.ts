@@ -1,0 +1,108 @@
+/** Request. One that comes from the host parses nothing until it is asked. */
+import { AbortSignal, neverAborted } from "./abort.ts";
+import { Body, contentFromHost, contentOf, peekContent, setContent, takeContent, type BodyInit } from "./body.ts";
+import { Headers, headersFromBlock, type HeadersInit } from "./headers.ts";
+import { URL } from "./url.ts";
+
+export interface RequestInit {
+  method?: string;
+  headers?: HeadersInit;
+  body?: BodyInit | null;
+  signal?: AbortSignal | null;
+  redirect?: string;
+}
+
+const NORMALIZED = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]);
+const FORBIDDEN = new Set(["CONNECT", "TRACE", "TRACK"]);
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const FROM_HOST = Symbol("from the host");
+
+export class Request extends Body {
+  #method = "GET";
+  #url = "";
+  #headers: Headers | string = "";
+  #signal: AbortSignal | undefined;
+  #redirect = "follow";
+
+  constructor(input: string | URL | Request | typeof FROM_HOST, init: RequestInit = {}) {
+    super();
+    if (input === FROM_HOST) return;
+    if (input instanceof Request) this.#copy(input, init.body === undefined || init.body === null);
+    else this.#url = new URL(String(input)).href;
+    if (init.method !== undefined) this.#method = normalMethod(init.method);
+    if (init.headers !== undefined) this.#headers = new Headers(init.headers);
+    if (init.signal !== undefined) this.#signal = init.signal ?? undefined;
+    if (init.redirect !== undefined) this.#redirect = init.redirect;
+    if (init.body !== undefined && init.body !== null) this.#setBody(init.body);
+  }
+
+  /** The request that a call of the host carries. */
+  static fromHost(method: string, url: string, headers: string, body: string, binary: boolean): Request {
+    const request = new Request(FROM_HOST);
+    request.#method = method;
+    request.#url = url;
+    request.#headers = headers;
+    setContent(request, contentFromHost(body, binary));
+    return request;
+  }
+
+  get method(): string {
+    return this.#method;
+  }
+
+  get url(): string {
+    return this.#url;
+  }
+
+  get headers(): Headers {
+    const headers = this.#headers;
+    return typeof headers === "string" ? (this.#headers = headersFromBlock(headers)) : headers;
+  }
+
+  get signal(): AbortSignal {
+    return (this.#signal ??= neverAborted());
+  }
+
+  get redirect(): string {
+    return this.#redirect;
+  }
+
+  clone(): Request {
+    const copy = new Request(FROM_HOST);
+    setContent(copy, peekContent(this));
+    copy.#copyParts(this);
+    return copy;
+  }
+
+  get [Symbol.toStringTag](): string {
+    return "Request";
+  }
+
+  #copy(other: Request, withBody: boolean): void {
+    if (withBody) setContent(this, takeContent(other));
+    this.#copyParts(other);
+  }
+
+  #copyParts(other: Request): void {
+    this.#method = other.#method;
+    this.#url = other.#url;
+    this.#headers = new Headers(other.headers);
+    this.#signal = other.#signal;
+    this.#redirect = other.#redirect;
+  }
+
+  #setBody(init: BodyInit): void {
+    if (this.#method === "GET" || this.#method === "HEAD") throw new TypeError(`a ${this.#method} request has no body`);
+    const { content, type } = contentOf(init);
+    setContent(this, content);
+    if (type !== null && !this.headers.has("content-type")) this.headers.set("content-type", type);
+  }
+}
+
+function normalMethod(method: string): string {
+  const text = String(method);
+  if (!TOKEN.test(text)) throw new TypeError(`${JSON.stringify(text)} is not an HTTP method`);
+  const upper = text.toUpperCase();
+  if (FORBIDDEN.has(upper)) throw new TypeError(`the method ${upper} is not allowed`);
+  return NORMALIZED.has(upper) ? upper : text;
+}

@@ -1,0 +1,1 @@
+"""Who may ship what, and what serves: tenants, API keys, functions, immutable versions and the current deployment."""

@@ -1,0 +1,282 @@
+"""From an uploaded bundle to a version that serves.
+
+`begin` does what is quick while the caller waits: read the zip, check the manifest, keep the component, number the
+version. The rest (check the component against the world, compile, deploy) takes seconds and happens afterwards, one
+version at a time, because compiling takes a whole core and much memory. The outcome is in the version's record.
+
+Invariants: what served before serves until the new deployment is durable; nothing of a refused bundle is kept; at most
+`QUEUE_MAX` versions wait; a component's blob and artifact live exactly as long as a version has its digest (`_files`
+is held whenever that is decided).
+
+Runs on the loop; what blocks runs in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from host.model.errors import HostError, ManifestError, NotFound, TenureError, Unavailable
+from host.model.limits import BUNDLE_LIMITS, BundleLimits
+from host.model.manifest import Manifest, parse_manifest
+from host.registry.bundle import Bundle, read_bundle
+from host.registry.ports import Blobs, CompiledComponent, Compiler
+from host.registry.records import FunctionRecord, VersionRecord
+from host.registry.registry import Registry
+from host.telemetry.log import get
+
+QUEUE_MAX = 16
+"""Versions that wait for the compiler, the running one included."""
+
+NOTHING_EXPORTED = (
+    "The component has neither a fetch handler nor an actor class. Export a default object with `fetch`, or a class "
+    "that extends StatefulActor, from the entry point."
+)
+COMPILER_FAILED = (
+    "The host could not compile this version, for a reason of its own. Ship it again; if that fails too, tell the "
+    "host's operator."
+)
+NOT_COMPILED = "The function's code cannot be prepared on this host since its restart. Ship it again."
+
+_log = get("registry.publish")
+
+T = TypeVar("T")
+
+
+class _Job(NamedTuple):
+    function_id: str
+    number: int
+    digest: str
+    redo: bool
+    """The version is deployed already; only its artifact is missing."""
+
+
+class Publisher:
+    """One per process. `start` after `Registry.load`, `close` before the engine is closed."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        blobs: Blobs,
+        compiler: Compiler,
+        work_dir: Path,
+        limits: BundleLimits = BUNDLE_LIMITS,
+        *,
+        queue_max: int = QUEUE_MAX,
+    ) -> None:
+        self.limits = limits
+        self.work_dir = work_dir
+        self._registry = registry
+        self._blobs = blobs
+        self._compiler = compiler
+        self._queue: asyncio.Queue[_Job] = asyncio.Queue()
+        self._queue_max = queue_max
+        self._waiting = 0
+        self._files = asyncio.Lock()
+        self._worker: asyncio.Task[None] | None = None
+        self._begun: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> None:
+        """Let every deployed version serve whose artifact is on disk; compile the others in the background."""
+        await asyncio.to_thread(_empty, self.work_dir)
+        await self._sweep()
+        for function in self._registry.deployed():
+            number = function.serving or 0
+            digest = self._registry.version(function.id, number).digest
+            artifact = self._compiler.artifact_path(digest)
+            if artifact.exists():
+                self._registry.activate(function.id, number, artifact)
+            else:
+                self._queue.put_nowait(_Job(function.id, number, digest, redo=True))
+        self._worker = asyncio.create_task(self._work(), name="publish")
+
+    async def close(self) -> None:
+        """Stop compiling. Versions that wait are marked as failed when the host starts again."""
+        for task in (*self._begun, *([self._worker] if self._worker else [])):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self._worker = None
+
+    async def idle(self) -> None:
+        """Wait until nothing is left to compile."""
+        await self._queue.join()
+
+    def reserve_path(self) -> Path:
+        """A fresh file in the work folder for an upload; whoever passes it to `begin` need not remove it. Blocks."""
+        with tempfile.NamedTemporaryFile(dir=self.work_dir, prefix="upload-", delete=False) as file:
+            return Path(file.name)
+
+    async def begin(self, tenant: str, function_id: str, upload: Path) -> VersionRecord:
+        """Take the bundle in the file `upload`, which is removed; the version comes back in status "compiling".
+
+        Goes on to its end even if the caller is cancelled. Raises NotFound, TooLarge, BundleError, ManifestError,
+        Unavailable (too many versions wait for the compiler), StorageBroken.
+        """
+        try:
+            function = self._registry.function(tenant, function_id)
+            if self._waiting >= self._queue_max:
+                raise Unavailable(f"{self._queue_max} versions wait to be compiled. Try again in a minute.")
+        except TenureError:
+            await asyncio.to_thread(upload.unlink, missing_ok=True)
+            raise
+        self._waiting += 1
+        return await self._to_the_end(self._take(function, upload))
+
+    async def delete_function(self, tenant: str, ref: str) -> None:
+        """Remove a function, its versions and what only they used. Raises NotFound."""
+
+        async def delete() -> None:
+            async with self._files:
+                await self._forget(await self._registry.delete_function(tenant, ref))
+
+        await self._to_the_end(delete())
+
+    # --- taking a bundle ----------------------------------------------------------------------------------------------
+
+    async def _take(self, function: FunctionRecord, upload: Path) -> VersionRecord:
+        try:
+            folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self.work_dir, prefix="bundle-"))
+            try:
+                bundle, manifest, warnings = await asyncio.to_thread(self._read, function, upload, folder)
+                version = await self._store(function, bundle, manifest, warnings)
+            finally:
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+                await asyncio.to_thread(upload.unlink, missing_ok=True)
+        except BaseException:
+            self._waiting -= 1
+            raise
+        self._queue.put_nowait(_Job(function.id, version.number, version.digest, redo=False))
+        return version
+
+    def _read(self, function: FunctionRecord, upload: Path, folder: Path) -> tuple[Bundle, Manifest, tuple[str, ...]]:
+        bundle = read_bundle(upload, folder, self.limits)
+        registry = self._registry
+        manifest, warnings = parse_manifest(
+            bundle.manifest_text, limits=registry.limits, tenant_limits=registry.tenant_limits
+        )
+        if manifest.func_id is not None and manifest.func_id != function.id:
+            raise ManifestError(
+                f"[edge_compute] func_id is {manifest.func_id}, but this bundle was shipped to the function "
+                f"{function.name!r}, whose id is {function.id}. Ship it to its own function, or correct func_id."
+            )
+        return bundle, manifest, warnings
+
+    async def _store(
+        self, function: FunctionRecord, bundle: Bundle, manifest: Manifest, warnings: tuple[str, ...]
+    ) -> VersionRecord:
+        async with self._files:
+            digest = await asyncio.to_thread(self._blobs.put_file, bundle.component)
+            try:
+                version, unused = await self._registry.add_version(
+                    function.id, digest=digest, size=bundle.component_bytes, manifest=manifest, warnings=warnings
+                )
+            except TenureError:
+                await self._forget([digest])
+                raise
+            await self._forget(unused)
+        return version
+
+    # --- compiling and deploying --------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while True:
+            job = await self._queue.get()
+            try:
+                await (self._prepare(job) if job.redo else self._publish(job))
+            except Exception as error:  # the next version must not wait for ever because of this one
+                _log.exception("publish_failed", error, function=job.function_id, version=job.number)
+            finally:
+                if not job.redo:
+                    self._waiting -= 1
+                self._queue.task_done()
+
+    async def _publish(self, job: _Job) -> None:
+        try:
+            compiled = await self._compile(job)
+            if isinstance(compiled, tuple):
+                await self._registry.fail(job.function_id, job.number, compiled)
+            else:
+                await self._deploy(job, compiled)
+        except NotFound:  # the function was deleted meanwhile
+            async with self._files:
+                await self._forget([job.digest])
+
+    async def _deploy(self, job: _Job, compiled: CompiledComponent) -> None:
+        if not compiled.handler and not compiled.actors:
+            await self._registry.fail(job.function_id, job.number, (NOTHING_EXPORTED,))
+            return
+        try:
+            await self._registry.deploy(job.function_id, job.number, compiled)
+        except NotFound:
+            raise
+        except HostError:  # storage: the version stays "compiling", and the next start settles it
+            raise
+        except TenureError as error:
+            await self._registry.fail(job.function_id, job.number, error.details)
+
+    async def _compile(self, job: _Job) -> CompiledComponent | tuple[str, ...]:
+        """The compiled component, or the reasons why there is none, fit for a tenant's eyes."""
+        try:
+            return await self._compiler.compile(self._blobs.path(job.digest))
+        except TenureError as error:
+            if not isinstance(error, HostError):
+                return error.details
+            _log.exception("compile_failed", error, function=job.function_id, details=" | ".join(error.details))
+        except Exception as error:
+            _log.exception("compile_failed", error, function=job.function_id)
+        return (COMPILER_FAILED,)
+
+    async def _prepare(self, job: _Job) -> None:
+        compiled = await self._compile(job)
+        if isinstance(compiled, tuple):
+            _log.error("prepare_failed", function=job.function_id, version=job.number, reason=compiled[0])
+            self._registry.hold(job.function_id, NOT_COMPILED)
+        else:
+            self._registry.activate(job.function_id, job.number, compiled.artifact)
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    async def _forget(self, digests: Iterable[str]) -> None:
+        """Remove blob and artifact of each digest that no version has. `_files` is held."""
+        for digest in digests:
+            if not self._registry.uses(digest):
+                await asyncio.to_thread(self._remove, digest)
+
+    def _remove(self, digest: str) -> None:
+        try:
+            self._blobs.delete(digest)
+            artifact = self._compiler.artifact_path(digest)
+            for file in artifact.parent.glob(artifact.stem + ".*"):
+                file.unlink(missing_ok=True)
+        except OSError as error:  # the next start removes what is left
+            _log.error("remove_failed", digest=digest, error=error)
+
+    async def _sweep(self) -> None:
+        """Remove blobs that a crash left behind between a file and its record."""
+        async with self._files:
+            await self._forget(await asyncio.to_thread(self._blobs.digests) - self._registry.digests())
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.ensure_future(work)
+        self._begun.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._begun.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: when the caller went away nobody else looks
+
+
+def _empty(folder: Path) -> None:
+    """Make the work folder, or remove what the last process left in it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

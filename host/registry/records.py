@@ -1,0 +1,112 @@
+"""The registry's records: immutable values, kept as JSON. A changed record is a new value that replaces the old one.
+
+A record that was written once is read for ever: a field may be added with a default, never renamed or given another
+meaning. Fields that this host does not know (written by a newer one) are ignored. Times are milliseconds since 1970.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import orjson
+
+from host.model.manifest import Manifest, manifest_from_json, manifest_to_json
+
+DEFAULT_TENANT = "default"
+
+FunctionStatus = Literal["created", "deploy_ok", "deploy_failed"]
+VersionStatus = Literal["compiling", "deploy_ok", "deploy_failed"]
+Role = Literal["operator", "tenant"]
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRecord:
+    id: str
+    created_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRecord:
+    """A function and its current deployment: `serving` is the number of the version that serves, or None.
+
+    `status` and `errors` tell how the last ship ended; a failed one leaves `serving` as it was. `next_number` only
+    grows, so a version's number is never used again.
+    """
+
+    id: str
+    tenant: str
+    name: str
+    label: str
+    created_ms: float
+    actor: bool = False
+    status: FunctionStatus = "created"
+    serving: int | None = None
+    deployed_ms: float | None = None
+    errors: tuple[str, ...] = ()
+    next_number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """One version as it was shipped. `size` is that of the component in bytes, `digest` its SHA-256 in hex.
+
+    `actor_types`, `has_handler` and `sdk` are known once it is compiled. `actor_types` are the exported actor classes.
+    """
+
+    function_id: str
+    number: int
+    status: VersionStatus
+    digest: str
+    size: int
+    created_ms: float
+    manifest: Manifest
+    warnings: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    actor_types: tuple[str, ...] = ()
+    has_handler: bool = False
+    sdk: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRecord:
+    """An API key as it is stored: `hash` is the SHA-256 of the key, in hex. The key itself is kept nowhere."""
+
+    hash: str
+    tenant: str
+    label: str
+    role: Role
+    created_ms: float
+
+
+Record = TenantRecord | FunctionRecord | VersionRecord | ApiKeyRecord
+R = TypeVar("R", TenantRecord, FunctionRecord, VersionRecord, ApiKeyRecord)
+
+_DECODE: Mapping[str, Callable[[Any], Any]] = {
+    "manifest": manifest_from_json,
+    "warnings": tuple,
+    "errors": tuple,
+    "actor_types": tuple,
+}
+
+
+def encode(record: Record) -> bytes:
+    """Shape: a JSON object with the record's fields by name."""
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    if isinstance(record, VersionRecord):
+        fields["manifest"] = manifest_to_json(record.manifest)
+    return orjson.dumps(fields)
+
+
+def decode(kind: type[R], data: bytes) -> R:
+    """The record that `encode` wrote. Raises ValueError, KeyError or TypeError for anything else."""
+    stored = orjson.loads(data)
+    known = {field.name for field in dataclasses.fields(kind)}
+    fields = {name: _DECODE.get(name, _same)(value) for name, value in stored.items() if name in known}
+    return kind(**fields)
+
+
+def _same(value: Any) -> Any:
+    return value

@@ -13,18 +13,21 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from host.cli.console import CliError, size
+from host.cli.console import CliError, size, warn
 from host.cli.project import Project, read_text, with_function
 
 NODE_MAJOR_MIN = 20
 SDK_NAMES = ("@tenure/edge-runtime", "@telnyx/edge-runtime")
 BUILD_TIMEOUT_S = 300.0
+_COMPLAINT_LINES_MAX = 40
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -77,8 +80,6 @@ def build(project: Project, tell: Callable[[str], None] = lambda _text: None) ->
     output.parent.mkdir(parents=True, exist_ok=True)
     command = [node, str(sdk / "build.mjs"), "--project", str(project.root), "--out", str(output)]
     command += ["--main", project.manifest.main, "--json"]
-    if project.manifest.actors:
-        command += ["--actors", ",".join(dict.fromkeys(actor.type for actor in project.manifest.actors))]
     began = time.monotonic()
     _run(command, project.root, tell)
     seconds = time.monotonic() - began
@@ -106,38 +107,39 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 def _run(command: list[str], root: Path, tell: Callable[[str], None]) -> None:
-    """Run the compiler, telling its steps; its stderr, and lines that are not JSON, are its complaint if it fails."""
-    complaint: list[str] = []
-    with subprocess.Popen(
-        command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                note = _note(line)
-                if note is None:
-                    complaint.append(line.rstrip())
-                elif "step" in note:
-                    tell(_progress(note))
-                elif "error" in note:
-                    complaint.append(str(note["error"]))
-            code = process.wait(BUILD_TIMEOUT_S)
-        except BaseException:
-            process.kill()
-            raise
+    """Run the compiler, telling its steps. What it writes to stderr is warnings, or its complaint when it fails."""
+    with tempfile.TemporaryFile() as stderr:
+        with subprocess.Popen(
+            command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8"
+        ) as process:
+            assert process.stdout is not None
+            watchdog = threading.Timer(BUILD_TIMEOUT_S, process.kill)
+            watchdog.start()
+            try:
+                for line in process.stdout:
+                    tell(_progress(line))
+                code = process.wait()
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                watchdog.cancel()
+        stderr.seek(0)
+        said = stderr.read().decode("utf-8", "replace").strip()
+    if code < 0:
+        raise CliError(f"The build was stopped by signal {-code} (it may take {BUILD_TIMEOUT_S:.0f} s at most).")
     if code != 0:
-        text = "\n".join(line for line in complaint if line) or f"The compiler ended with code {code} and said nothing."
-        raise CliError(f"The build failed.\n{text}", "Correct the source and build again.")
+        lines = said.splitlines() or [f"The compiler ended with code {code} and said nothing."]
+        raise CliError("The build failed:", "Correct this and build again.", more=lines[-_COMPLAINT_LINES_MAX:])
+    for line in said.splitlines():
+        if line.startswith("warning: "):
+            warn(line.removeprefix("warning: "))
 
 
-def _note(line: str) -> dict[str, object] | None:
+def _progress(line: str) -> str:
+    """What one JSON line of the compiler means to a person: {"step", "ms", "bytes"} is `component 1.1 MB`."""
     try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _progress(note: dict[str, object]) -> str:
-    count = note.get("bytes")
-    return f"{note['step']} {size(count)}" if isinstance(count, int | float) else str(note["step"])
+        note = json.loads(line)
+        return f"{note['step']} {size(note['bytes'])}"
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,42 @@
+"""The admin API as a Quart application: `create_admin_app(services)` is an ASGI callable for Hypercorn.
+
+A blueprint for each noun; this module only puts them together with what holds for every request: a key, a request id,
+errors in one shape. The application holds no state of its own.
+"""
+
+from __future__ import annotations
+
+from quart import Quart, g
+from quart.wrappers import Response
+
+from host.admin import auth, functions, problems, status, versions
+from host.admin.requests import new_request_id
+from host.admin.services import EXTENSION, AdminServices
+
+PREFIX = "/v1"
+
+
+def create_admin_app(services: AdminServices) -> Quart:
+    app = Quart("host.admin", static_folder=None)
+    app.extensions[EXTENSION] = services
+    # Uploads are counted as they come in (`requests.receive`); this bounds what waits in memory if the disk is slow.
+    app.config["MAX_CONTENT_LENGTH"] = services.publisher.limits.compressed_bytes_max
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.before_request(_begin)
+    app.after_request(_end)
+    problems.install(app)
+    for blueprint in (status.blueprint, functions.blueprint, versions.blueprint):
+        blueprint.before_request(auth.require_key)
+        app.register_blueprint(blueprint, url_prefix=PREFIX)
+    return app
+
+
+def _begin() -> None:
+    g.request_id = new_request_id()
+
+
+def _end(response: Response) -> Response:
+    response.headers["x-request-id"] = g.request_id
+    response.headers["cache-control"] = "no-store"
+    return response

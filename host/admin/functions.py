@@ -1,0 +1,40 @@
+"""/v1/functions: list, create, look at, delete. In a path a function is named by its id or its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Blueprint
+
+from host.admin.auth import caller
+from host.admin.requests import flag_field, read_json, text_field
+from host.admin.services import services
+from host.admin.views import function_json
+
+blueprint = Blueprint("functions", __name__)
+
+
+@blueprint.get("/functions")
+async def list_functions() -> dict[str, Any]:
+    """At most as many as a tenant may have, so there are no pages."""
+    found = services().registry.functions(caller().tenant)
+    return {"functions": [function_json(function, services()) for function in found]}
+
+
+@blueprint.post("/functions")
+async def create_function() -> tuple[dict[str, Any], int]:
+    body = await read_json(("name", "actor"))
+    name, actor = text_field(body, "name"), flag_field(body, "actor")
+    function = await services().registry.create_function(caller().tenant, name, actor=actor)
+    return function_json(function, services()), 201
+
+
+@blueprint.get("/functions/<ref>")
+async def get_function(ref: str) -> dict[str, Any]:
+    return function_json(services().registry.function(caller().tenant, ref), services())
+
+
+@blueprint.delete("/functions/<ref>")
+async def delete_function(ref: str) -> tuple[str, int]:
+    await services().publisher.delete_function(caller().tenant, ref)
+    return "", 204

@@ -1,0 +1,103 @@
+"""Reading requests: small JSON bodies with checked fields, and uploads that go to a file as they come in."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import orjson
+from quart import request
+
+from host.admin.services import services
+from host.model.errors import TooLarge, UsageError
+from host.model.limits import BundleLimits
+from host.registry.bundle import too_large
+
+JSON_BYTES_MAX = 64 << 10
+_WRITE_BYTES = 1 << 20
+
+_process = os.urandom(6).hex()
+_count = itertools.count(1)
+
+
+def new_request_id() -> str:
+    """Unique on this host and across its restarts."""
+    return f"{_process}-a{next(_count):x}"
+
+
+async def read_json(known: Collection[str]) -> dict[str, Any]:
+    """The body, a JSON object with no other fields than `known`. Raises UsageError, TooLarge."""
+    body = bytearray()
+    async for chunk in request.body:
+        body += chunk
+        if len(body) > JSON_BYTES_MAX:
+            raise TooLarge(f"The body is larger than {JSON_BYTES_MAX} bytes.")
+    try:
+        value = orjson.loads(bytes(body))
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"The body is not valid JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise UsageError('The body has to be a JSON object, such as {"name": "account"}.')
+    if unknown := [name for name in value if name not in known]:
+        raise UsageError(f"Unknown fields: {', '.join(unknown)[:200]}. This route takes: {', '.join(known)}.")
+    return value
+
+
+def text_field(body: dict[str, Any], name: str) -> str:
+    """A string that has to be there. Raises UsageError."""
+    value = body.get(name)
+    if not isinstance(value, str) or not value:
+        raise UsageError(f'The field "{name}" has to be a non-empty string.')
+    return value
+
+
+def flag_field(body: dict[str, Any], name: str) -> bool:
+    """true or false; false when it is absent. Raises UsageError."""
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise UsageError(f'The field "{name}" has to be true or false.')
+    return value
+
+
+async def receive_bundle() -> Path:
+    """The request's body in a new file, which belongs to the caller. Raises TooLarge; then nothing is left behind."""
+    publisher = services().publisher
+    limits = publisher.limits
+    if (request.content_length or 0) > limits.compressed_bytes_max:
+        raise too_large(limits)
+    path = await asyncio.to_thread(publisher.reserve_path)
+    try:
+        await _receive(path, limits)
+    except BaseException:  # the client going away cancels this
+        path.unlink(missing_ok=True)
+        raise
+    return path
+
+
+async def _receive(path: Path, limits: BundleLimits) -> None:
+    received = 0
+    waiting = bytearray()
+    async for chunk in request.body:
+        received += len(chunk)
+        if received > limits.compressed_bytes_max:
+            raise too_large(limits)
+        waiting += chunk
+        if len(waiting) >= _WRITE_BYTES:
+            await asyncio.to_thread(_append, path, bytes(waiting))
+            waiting.clear()
+    await asyncio.to_thread(_append, path, bytes(waiting))
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Opens the file each time: a thread that outlives its cancelled request must not hold a descriptor of others."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)

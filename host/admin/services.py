@@ -1,0 +1,32 @@
+"""What the admin API works on: `host.server` gives it to `create_admin_app`, a blueprint asks `services()` for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from quart import current_app
+
+from host.registry.publish import Publisher
+from host.registry.registry import Registry
+
+EXTENSION = "tenure"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminServices:
+    """`url(label)` is where a function is reached, such as `http://account-0198c2c58a.localhost:8787`.
+
+    `status()` returns what the whole host has to say for itself (JSON-able: version, uptime_s, counts, ...). It is
+    shown to operators; of it a tenant sees `version` and `uptime_s` only.
+    """
+
+    registry: Registry
+    publisher: Publisher
+    url: Callable[[str], str]
+    status: Callable[[], Mapping[str, Any]]
+
+
+def services() -> AdminServices:
+    return cast(AdminServices, current_app.extensions[EXTENSION])

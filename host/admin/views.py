@@ -1,0 +1,61 @@
+"""How records look in replies. Times are ISO 8601 in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from host.admin.services import AdminServices
+from host.registry.records import FunctionRecord, VersionRecord
+
+
+def iso(milliseconds: float | None) -> str | None:
+    """Such as `2026-05-01T10:00:00.123Z`."""
+    if milliseconds is None:
+        return None
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def function_json(function: FunctionRecord, services: AdminServices) -> dict[str, Any]:
+    """A function with what serves: `version`, `actors`, `size`, `digest` and `sdk` are those of the serving version."""
+    registry = services.registry
+    serving = None if function.serving is None else registry.version(function.id, function.serving)
+    return {
+        "id": function.id,
+        "name": function.name,
+        "status": function.status,
+        "url": services.url(function.label),
+        "actor": function.actor,
+        "created_at": iso(function.created_ms),
+        "deployed_at": iso(function.deployed_ms),
+        "version": function.serving,
+        "versions": len(registry.versions(function.id)),
+        "actors": [] if serving is None else _actors(serving),
+        "size": None if serving is None else serving.size,
+        "digest": None if serving is None else serving.digest,
+        "sdk": None if serving is None else serving.sdk,
+        "errors": list(function.errors),
+        "unavailable": registry.why_unavailable(function.label),
+    }
+
+
+def version_json(version: VersionRecord) -> dict[str, Any]:
+    return {
+        "function_id": version.function_id,
+        "number": version.number,
+        "status": version.status,
+        "created_at": iso(version.created_ms),
+        "actors": _actors(version),
+        "actor_types": list(version.actor_types),
+        "handler": version.has_handler,
+        "size": version.size,
+        "digest": version.digest,
+        "sdk": version.sdk,
+        "warnings": list(version.warnings),
+        "errors": list(version.errors),
+    }
+
+
+def _actors(version: VersionRecord) -> list[dict[str, str]]:
+    return [{"binding": actor.binding, "type": actor.type} for actor in version.manifest.actors]

@@ -164,3 +164,24 @@ class CodecError(ActorError):
 
 class QuotaExceededError(ActorError):
     http_status = 507
+
+
+ACTOR_ERRORS: dict[str, type[ActorError]] = {
+    kind.__name__: kind
+    for kind in (
+        ActorMethodError,
+        ActorPrivateMethodError,
+        ActorUnknownMethodError,
+        ActorTypeNotFoundError,
+        ActorMethodTimeoutError,
+        ActorFetchTimeoutError,
+        BlockConcurrencyTimeoutError,
+        ActorOutputGateError,
+        ActorOverloadedError,
+        ActorDeadlockError,
+        ActorCrashedError,
+        CodecError,
+        QuotaExceededError,
+    )
+}
+"""By the name a guest sees. These keep their name when a method or a handler lets one pass through."""

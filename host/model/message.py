@@ -9,6 +9,8 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from typing import NamedTuple
 
+from host.model.ids import ActorId
+
 
 class HttpRequest(NamedTuple):
     method: str
@@ -16,6 +18,7 @@ class HttpRequest(NamedTuple):
     headers: bytes = b""
     body: bytes = b""
     binary: bool = False
+    request_id: str = ""
 
 
 class HttpResponse(NamedTuple):
@@ -37,3 +40,10 @@ def body_to_wire(data: bytes) -> tuple[bytes, bool]:
 def body_from_wire(body: bytes, binary: bool) -> bytes:
     """The raw bytes of a body. Raises ValueError (binascii.Error) when base64 from a guest is malformed."""
     return b64decode(body, validate=True) if binary else body
+
+
+class CallContext(NamedTuple):
+    """What travels with a call through every call that it makes: the request it began with, and who waits for whom."""
+
+    request_id: str = ""
+    chain: tuple[ActorId, ...] = ()

@@ -1,0 +1,236 @@
+"""One actor: its mailbox, its activation, and the gate in front of its replies.
+
+Activation, a table of its life:
+
+    none --first turn--> constructing --ready--> idle <--turn--> busy
+    constructing, busy --crash, timeout, failed constructor, failed commit--> none (the mailbox goes on with a fresh
+    one) idle --eviction, new version--> none
+
+Invariants:
+- One turn at a time, from its start until the guest has ended it, across every await in it.
+- A turn's writes reach the engine in one batch when it ends well, before the next turn starts; so the next one sees
+  them.
+- The gate: no answer leaves before everything this actor has committed so far is durable. `_committed` is the sequence
+  number of its last commit, kept over activations; an actor is forgotten only when that is durable.
+- A turn that ends badly commits nothing (but what a finished constructor wrote).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from host.actors.ports import Answer
+from host.actors.transaction import Transaction
+from host.actors.turn import Turn
+from host.model.errors import (
+    ActorCrashedError,
+    ActorError,
+    ActorOutputGateError,
+    ActorOverloadedError,
+    ActorTypeNotFoundError,
+    StorageBroken,
+)
+from host.model.ids import ActorId
+from host.model.version import Version
+from host.sandbox.call import Call
+from host.sandbox.engine import SandboxError
+from host.sandbox.instance import Instance
+from host.sandbox.outcome import Outcome
+from host.sandbox.ports import World
+from host.storage.keys import actor_key, state_prefix
+from host.storage.records import ActorRecord, decode_actor_record
+from host.telemetry import log
+
+if TYPE_CHECKING:
+    from host.actors.directory import Directory
+
+GATE_BROKEN = "the write of this turn could not be made durable: whether it is kept is unknown until the host restarts"
+
+_log = log.get("actors")
+
+
+class Activation:
+    """An actor's life in memory: one instance of one version."""
+
+    __slots__ = ("instance", "ready", "version", "world")
+
+    def __init__(self, instance: Instance, version: Version, world: World) -> None:
+        self.instance = instance
+        self.version = version
+        self.world = world
+        self.ready = False
+
+
+class Actor:
+    """See the module. Everything runs on the loop."""
+
+    __slots__ = (
+        "_committed",
+        "_directory",
+        "_mailbox",
+        "_prefix",
+        "_record",
+        "_running",
+        "activation",
+        "id",
+        "idle_since",
+    )
+
+    def __init__(self, directory: Directory, actor: ActorId) -> None:
+        self.id = actor
+        self.activation: Activation | None = None
+        self.idle_since = 0.0
+        self._directory = directory
+        self._mailbox: deque[Turn] = deque()
+        self._running: Turn | None = None
+        self._prefix = state_prefix(actor)
+        self._committed = 0
+        stored = directory.engine.get(actor_key(actor))
+        self._record = ActorRecord() if stored is None else decode_actor_record(stored)
+
+    @property
+    def busy(self) -> bool:
+        return self._running is not None
+
+    @property
+    def evictable(self) -> bool:
+        """Nothing runs or waits here, and nothing it said yes to is still on its way to the disk."""
+        return self._running is None and not self._mailbox and self._committed <= self._directory.committer.synced
+
+    @property
+    def waiting(self) -> int:
+        return len(self._mailbox)
+
+    def deliver(self, turn: Turn, turns_max: int) -> None:
+        """Take `turn` into the mailbox and run it when its time comes. A full mailbox answers at once."""
+        if len(self._mailbox) >= turns_max:
+            turn.reply(
+                ActorOverloadedError(
+                    f"{self.id.type} {self.id.name!r} has {turns_max} calls waiting already: try again later"
+                )
+            )
+            return
+        self._mailbox.append(turn)
+        if self._running is None:
+            self._next()
+
+    def _next(self) -> None:
+        """Start the next turn that somebody waits for."""
+        while self._running is None:
+            if not self._mailbox:
+                self._directory.idle(self)
+                return
+            turn = self._mailbox.popleft()
+            if turn.abandoned:
+                continue
+            try:
+                self._start(turn)
+            except ActorError as error:
+                self._answer(turn, error)
+
+    def _start(self, turn: Turn) -> None:
+        directory = self._directory
+        version = directory.owner(self.id.tenant, self.id.type)
+        if version is None:
+            self.drop()
+            raise ActorTypeNotFoundError(f"no function of this tenant exports an actor class {self.id.type}")
+        activation = self.activation
+        if activation is not None and activation.version is not version:
+            self.drop()
+            activation = None
+        if activation is None:
+            activation = self._activate(version)
+        limits = version.limits
+        storage = Transaction(directory.engine, self.id, self._prefix, self._record, limits)
+        storage.is_ready = activation.ready
+        self._running = turn
+        call = Call(
+            directory.scheduler,
+            activation.instance,
+            self.id.tenant,
+            activation.world,
+            limits,
+            turn.wall_s(limits),
+            self._ended,
+            storage,
+            turn.context._replace(chain=(*turn.context.chain, self.id)),
+        )
+        call.start(turn.export, *turn.parameters)
+
+    def _activate(self, version: Version) -> Activation:
+        try:
+            instance = self._directory.library.instance(version.artifact, version.limits)
+        except (SandboxError, OSError) as error:
+            _log.error("activation_failed", type=self.id.type, version=version.number, error=error)
+            raise ActorCrashedError(f"{self.id.type} cannot be started on this host; ship its function again") from None
+        self.activation = Activation(instance, version, self._directory.world(version, self.id))
+        self._directory.activated(self)
+        return self.activation
+
+    def _ended(self, call: Call, outcome: Outcome) -> None:
+        turn, activation = self._running, self.activation
+        assert turn is not None
+        assert activation is not None
+        self._running = None
+        storage: Transaction = call.storage  # type: ignore[assignment]
+        success = outcome.kind in ("returned", "responded")
+        answer: Answer
+        if success:
+            answer = outcome.value if outcome.response is None else outcome.response
+        else:
+            answer = turn.error(self.id, outcome, activation.version.limits)
+            activation.world.log(call, "error", _log_text(turn, outcome))
+        became_ready = storage.is_ready
+        if not success and (outcome.kind != "failed" or not became_ready or isinstance(answer, ActorCrashedError)):
+            self.drop()
+        else:
+            activation.ready = became_ready
+        try:
+            self._commit(storage, success)
+        except (OSError, StorageBroken) as error:
+            _log.error("commit_failed", tenant=self.id.tenant, type=self.id.type, error=error)
+            self.drop()
+            answer = ActorOutputGateError("the write of this turn failed: nothing of it was kept")
+        self._answer(turn, answer)
+        self._next()
+
+    def _commit(self, storage: Transaction, success: bool) -> None:
+        writes, record = storage.batch(success, self._directory.clock.now())
+        if writes:
+            self._committed = self._directory.committer.write(writes)
+            before, self._record = self._record, record
+            if record.alarm_ms is not None and record.alarm_ms != before.alarm_ms:
+                self._directory.alarm_changed(record.alarm_ms)
+
+    def _answer(self, turn: Turn, answer: Answer) -> None:
+        """Through the gate: now if all that was committed is durable, else when it is."""
+        committer = self._directory.committer
+        if self._committed <= committer.synced and not committer.broken:
+            if not turn.abandoned:
+                turn.reply(answer)
+        else:
+            committer.when_synced(self._committed, partial(self._gate, turn, answer))
+
+    def _gate(self, turn: Turn, answer: Answer, error: StorageBroken | None) -> None:
+        if error is not None:
+            self.drop()
+            answer = ActorOutputGateError(GATE_BROKEN)
+        if not turn.abandoned:
+            turn.reply(answer)
+
+    def drop(self) -> None:
+        """End the activation, unless a turn runs on it (then it ends with that turn). Storage keeps the state."""
+        activation = self.activation
+        if activation is None or self._running is not None:
+            return
+        self.activation = None
+        activation.instance.close()
+        self._directory.deactivated(self)
+
+
+def _log_text(turn: Turn, outcome: Outcome) -> str:
+    if outcome.kind == "failed":
+        return f"{turn.what} threw {outcome.name}: {outcome.message}" + (f"\n{outcome.stack}" if outcome.stack else "")
+    return f"{turn.what} ended: {outcome.kind}" + (f": {outcome.message}" if outcome.message else "")

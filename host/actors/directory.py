@@ -1,0 +1,154 @@
+"""Which actors are in memory, and the way to any of them.
+
+Exactly one `Actor` exists for an id while it has an activation, a mailbox or a write on its way to the disk; so there
+is one activation per actor. Idle ones are kept in the order they fell idle: those idle for too long go, and so does
+the longest idle one when there are too many. Eviction goes a few at a time, because dropping a store costs about as
+much as a call.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from host.actors.actor import Actor
+from host.actors.ports import Owner, WorldOf
+from host.actors.turn import Turn
+from host.model.clock import Clock, TimerHandle
+from host.model.errors import ActorDeadlockError, ActorOverloadedError, ActorTypeNotFoundError
+from host.model.ids import ActorId
+from host.model.limits import HostLimits
+from host.sandbox.library import Library
+from host.sandbox.scheduler import Scheduler
+from host.storage.commit import Committer
+from host.storage.ports import Engine
+
+EVICTIONS_PER_SWEEP = 32
+SWEEP_S = 1.0
+SWEEP_BUSY_S = 0.02
+
+
+class Directory:
+    """The front door of the room. Everything runs on the loop."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        committer: Committer,
+        scheduler: Scheduler,
+        library: Library,
+        clock: Clock,
+        limits: HostLimits,
+        owner: Owner,
+        world: WorldOf,
+    ) -> None:
+        self.engine = engine
+        self.committer = committer
+        self.scheduler = scheduler
+        self.library = library
+        self.clock = clock
+        self.limits = limits
+        self.owner = owner
+        self.world = world
+        self.alarm_changed = _no_alarms
+        self._actors: dict[ActorId, Actor] = {}
+        self._idle: OrderedDict[ActorId, Actor] = OrderedDict()
+        self._activations = 0
+        self._sweeper: TimerHandle | None = None
+
+    @property
+    def activations(self) -> int:
+        """How many actors are in memory with an instance."""
+        return self._activations
+
+    def deliver(self, actor: ActorId, turn: Turn) -> None:
+        """Hand `turn` to `actor`; its `reply` gets the answer, possibly before this returns."""
+        chain = turn.context.chain
+        if actor in chain:
+            turn.reply(ActorDeadlockError(f"this call comes back to an actor that waits for it: {_path(chain, actor)}"))
+            return
+        found = self._actors.get(actor)
+        if found is None:
+            version = self.owner(actor.tenant, actor.type)
+            if version is None:
+                text = f"no function of this tenant exports an actor class {actor.type}"
+                turn.reply(ActorTypeNotFoundError(text))
+                return
+            if self._activations >= self.limits.activations_max and not self._evict_one():
+                turn.reply(ActorOverloadedError("all actors that this host can hold are busy: try again later"))
+                return
+            found = self._actors[actor] = Actor(self, actor)
+        else:
+            version = found.activation.version if found.activation else self.owner(actor.tenant, actor.type)
+        limits = version.limits if version is not None else None
+        if limits is not None and len(chain) >= limits.call_depth_max:
+            turn.reply(ActorDeadlockError(f"calls are {limits.call_depth_max} deep: {_path(chain, actor)}"))
+            return
+        self._idle.pop(actor, None)
+        found.deliver(turn, limits.mailbox_turns_max if limits is not None else 1)
+
+    def reset(self, actor: ActorId) -> None:
+        """Drop the activation of `actor` if it has one and no turn runs on it."""
+        found = self._actors.get(actor)
+        if found is not None:
+            found.drop()
+
+    # Told by the actors.
+
+    def activated(self, actor: Actor) -> None:
+        self._activations += 1
+
+    def deactivated(self, actor: Actor) -> None:
+        self._activations -= 1
+
+    def idle(self, actor: Actor) -> None:
+        actor.idle_since = self.clock.monotonic()
+        self._idle[actor.id] = actor
+        if self._sweeper is None:
+            self._sweeper = self.clock.call_later(SWEEP_S, self._sweep)
+
+    # Eviction.
+
+    def _sweep(self) -> None:
+        self._sweeper = None
+        until = self.clock.monotonic() - self.limits.activation_idle_s
+        evicted = 0
+        while self._idle and evicted < EVICTIONS_PER_SWEEP:
+            oldest = next(iter(self._idle.values()))
+            if oldest.activation is not None and oldest.idle_since > until:
+                break
+            if not oldest.evictable:
+                break
+            self._forget(oldest)
+            evicted += 1
+        if self._idle:
+            more = evicted == EVICTIONS_PER_SWEEP
+            self._sweeper = self.clock.call_later(SWEEP_BUSY_S if more else SWEEP_S, self._sweep)
+
+    def _evict_one(self) -> bool:
+        for actor in self._idle.values():
+            if actor.evictable:
+                self._forget(actor)
+                return True
+        return False
+
+    def _forget(self, actor: Actor) -> None:
+        actor.drop()
+        self._idle.pop(actor.id, None)
+        del self._actors[actor.id]
+
+    def close(self) -> None:
+        """Drop every activation. The scheduler must be closed before, so that no turn runs."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for actor in list(self._actors.values()):
+            actor.drop()
+        self._actors.clear()
+        self._idle.clear()
+
+
+def _no_alarms(_due_ms: int) -> None:
+    """Until the alarms of this process are running."""
+
+
+def _path(chain: tuple[ActorId, ...], last: ActorId) -> str:
+    return " -> ".join(f"{actor.type}/{actor.name}" for actor in (*chain, last))

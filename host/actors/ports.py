@@ -1,0 +1,23 @@
+"""What the actors room needs from above. `registry` and `bindings` give it these, wired by `server`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from host.model.errors import ActorError
+from host.model.ids import ActorId
+from host.model.message import HttpResponse
+from host.model.version import Version
+from host.sandbox.ports import World
+
+Owner = Callable[[str, str], Version | None]
+"""(tenant, actor type) -> the serving version of the function whose bundle exports the class."""
+
+WorldOf = Callable[[Version, ActorId], World]
+"""What an activation of this actor on this version may reach."""
+
+Answer = bytes | HttpResponse | ActorError
+"""How a turn ended for its caller: a wire value, a response, or an error."""
+
+Reply = Callable[[Answer], None]
+"""Takes the answer, once, when it may leave."""

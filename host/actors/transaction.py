@@ -1,0 +1,303 @@
+"""A turn's view of its actor's storage: what it wrote over what is committed, and what of it is to be committed.
+
+Writes wait in *levels*. Level 0 is the turn; `begin` opens a level above another, `commit` pours it into the one below,
+`rollback` drops it. A read looks through the levels from the top down, then in the engine. When the constructor is done
+(`ready`), what it wrote is sealed: it will be committed even if the method that follows fails, because the activation
+that remembers it lives on.
+
+Nothing reaches the engine before `batch`, so a turn that fails leaves no trace. May be used on the sandbox's background
+thread: it touches this object and reads the engine, nothing else.
+
+Not here: when the batch is written and when the reply may leave (`actor`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from host.model.ids import ActorId
+from host.model.limits import Limits, MiB
+from host.sandbox.call import GuestFault
+from host.sandbox.ports import Refusal
+from host.storage.keys import Range, actor_key, after, alarm_key
+from host.storage.ports import Engine, Write
+from host.storage.records import ActorRecord
+
+Batch = list[Write]
+
+RESERVED_PREFIXES = (b"__telnyx_", b"__tenure_")
+LIST_LIMIT_MAX = 1_000
+LIST_BYTES_MAX = 32 * MiB
+SCAN_CHUNK = 64
+
+
+class _Level:
+    """Writes that are not committed yet. `cleared`: everything below is as if deleted."""
+
+    __slots__ = ("below", "cleared", "number", "writes")
+
+    def __init__(self, number: int, below: _Level | None) -> None:
+        self.number = number
+        self.below = below
+        self.cleared = False
+        self.writes: dict[bytes, bytes | None] = {}
+
+
+class Transaction:
+    """Implements `sandbox.ports.Storage` for one turn. `prefix` is `keys.state_prefix(actor)`."""
+
+    __slots__ = (
+        "_actor",
+        "_alarm",
+        "_alarm_set",
+        "_engine",
+        "_levels",
+        "_limits",
+        "_next",
+        "_prefix",
+        "_read",
+        "_record",
+        "_sealed",
+        "_sealed_alarm",
+        "_written",
+        "is_ready",
+    )
+
+    def __init__(self, engine: Engine, actor: ActorId, prefix: bytes, record: ActorRecord, limits: Limits) -> None:
+        self._engine = engine
+        self._actor = actor
+        self._prefix = prefix
+        self._record = record
+        self._limits = limits
+        self._levels: dict[int, _Level] = {0: _Level(0, None)}
+        self._next = 1
+        self._read: dict[bytes, bytes | None] = {}
+        self._written = 0
+        self._alarm: float | None = record.alarm_ms
+        self._alarm_set = False
+        self._sealed: _Level | None = None
+        self._sealed_alarm: tuple[float | None, bool] = (None, False)
+        self.is_ready = False
+
+    def get(self, txn: int, key: bytes) -> bytes | None:
+        level: _Level | None = self._level(txn)
+        while level is not None:
+            if key in level.writes:
+                return level.writes[key]
+            if level.cleared:
+                return None
+            level = level.below
+        return self._committed(key)
+
+    def put(self, txn: int, key: bytes, value: bytes) -> None:
+        level = self._level(txn)
+        self._check_key(key)
+        if len(value) > self._limits.value_bytes_max:
+            raise Refusal("RangeError", f"a value takes at most {self._limits.value_bytes_max} bytes, not {len(value)}")
+        self._meter(len(key) + len(value))
+        level.writes[key] = value
+
+    def delete(self, txn: int, key: bytes) -> bool:
+        level = self._level(txn)
+        self._check_key(key)
+        existed = self.get(txn, key) is not None
+        if existed:
+            self._meter(len(key))
+            level.writes[key] = None
+        return existed
+
+    def list(
+        self, txn: int, prefix: bytes, start: bytes, end: bytes | None, reverse: bool, limit: int
+    ) -> list[tuple[bytes, bytes]]:
+        levels: list[_Level] = []
+        level: _Level | None = self._level(txn)
+        while level is not None:
+            levels.append(level)
+            if level.cleared:
+                break
+            level = level.below
+        low, high = _bounds(prefix, start, end)
+        over: dict[bytes, bytes | None] = {}
+        for layer in reversed(levels):
+            over.update((key, value) for key, value in layer.writes.items() if low <= key and (not high or key < high))
+        limit = min(limit, LIST_LIMIT_MAX)
+        found = {} if levels[-1].cleared else dict(self._scan(low, high, reverse, limit + len(over)))
+        for key, value in over.items():
+            if value is None:
+                found.pop(key, None)
+            else:
+                found[key] = value
+        pairs = sorted(found.items(), reverse=reverse)[:limit]
+        if sum(len(value) for _, value in pairs) > LIST_BYTES_MAX:
+            raise GuestFault(f"a list holds at most {LIST_BYTES_MAX >> 20} MiB: ask for it in parts, with a limit")
+        return pairs
+
+    def delete_all(self, txn: int) -> None:
+        level = self._level(txn)
+        level.writes.clear()
+        level.cleared = True
+
+    def begin(self, txn: int) -> int:
+        below = self._level(txn)
+        if len(self._levels) > self._limits.operations_max:
+            raise GuestFault("too many transactions are open at once")
+        number, self._next = self._next, self._next + 1
+        self._levels[number] = _Level(number, below)
+        return number
+
+    def commit(self, txn: int) -> None:
+        level = self._close(txn)
+        below = level.below
+        assert below is not None
+        if level.cleared:
+            below.writes.clear()
+            below.cleared = True
+        below.writes.update(level.writes)
+
+    def rollback(self, txn: int) -> None:
+        self._close(txn)
+
+    def get_alarm(self) -> float | None:
+        return self._alarm
+
+    def set_alarm(self, at_ms: float | None) -> None:
+        if at_ms is not None and not 0 <= at_ms <= 8.64e15:  # the range of a Date
+            raise GuestFault("an alarm's time is a Date's")
+        self._alarm, self._alarm_set = (None if at_ms is None else float(int(at_ms))), True
+
+    def ready(self) -> None:
+        if self.is_ready:
+            raise GuestFault("an actor becomes ready once")
+        self.is_ready = True
+        self._sealed = self._levels[0]
+        self._sealed_alarm = (self._alarm, self._alarm_set)
+        self._levels = {0: _Level(0, self._sealed)}
+
+    # For the actor, when the turn has ended.
+
+    def batch(self, success: bool, now_ms: float) -> tuple[Batch, ActorRecord]:
+        """What to commit, and the actor's record once it is. Without `success` only what the constructor sealed."""
+        alarm_ms, alarm_set = (self._alarm, self._alarm_set) if success else self._sealed_alarm
+        level = self._levels[0] if success else self._sealed
+        if level is None or (not _touched(level) and not alarm_set):
+            return [], self._record
+        writes: Batch = []
+        used = self._record.bytes_used
+        final, cleared = _merged(level)
+        if cleared:
+            used = 0
+            writes += ((self._prefix + key, None) for key, _ in self._scan(b"", b"", False, None) if key not in final)
+        for key, value in final.items():
+            old = self._committed(key)
+            if old is not None and not cleared:
+                used -= len(key) + len(old)
+            if value is not None:
+                used += len(key) + len(value)
+            if value is not None or old is not None:
+                writes.append((self._prefix + key, value))
+        record = ActorRecord(max(used, 0), self._record.created_ms or int(now_ms), self._record.alarm_ms)
+        if alarm_set:
+            record = record._replace(alarm_ms=None if alarm_ms is None else int(alarm_ms))
+            writes += _alarm_writes(self._actor, self._record.alarm_ms, record.alarm_ms)
+        if record != self._record:
+            writes.append((actor_key(self._actor), record.encode()))
+        return writes, record
+
+    # Within.
+
+    def _level(self, txn: int) -> _Level:
+        level = self._levels.get(txn)
+        if level is None:
+            raise GuestFault(f"transaction {txn} is not open")
+        return level
+
+    def _close(self, txn: int) -> _Level:
+        if txn == 0:
+            raise GuestFault("the turn itself ends by its outcome")
+        level = self._level(txn)
+        del self._levels[txn]
+        return level
+
+    def _committed(self, key: bytes) -> bytes | None:
+        read = self._read
+        if key in read:
+            return read[key]
+        value = self._engine.get(self._prefix + key)
+        if value is None or len(value) <= 4096:
+            read[key] = value
+        return value
+
+    def _check_key(self, key: bytes) -> None:
+        if not key:
+            raise Refusal("TypeError", "a key is not empty")
+        if len(key) > self._limits.key_bytes_max:
+            raise Refusal("RangeError", f"a key takes at most {self._limits.key_bytes_max} bytes, not {len(key)}")
+        if key.startswith(RESERVED_PREFIXES):
+            raise Refusal("TypeError", "keys that begin with __telnyx_ or __tenure_ are reserved")
+
+    def _meter(self, size: int) -> None:
+        self._written += size
+        if self._written > self._limits.turn_write_bytes_max:
+            raise Refusal(
+                "QuotaExceededError", f"one turn writes at most {self._limits.turn_write_bytes_max >> 20} MiB"
+            )
+        if self._record.bytes_used + self._written > self._limits.actor_bytes_max:
+            raise Refusal("QuotaExceededError", f"one actor holds at most {self._limits.actor_bytes_max >> 20} MiB")
+
+    def _scan(self, low: bytes, high: bytes, reverse: bool, limit: int | None) -> Iterator[tuple[bytes, bytes]]:
+        """Committed pairs with low <= key < high ("" is no end), keys without the prefix, read in small chunks."""
+        prefix, cut = self._prefix, len(self._prefix)
+        start, end = prefix + low, (prefix + high if high else after(prefix))
+        left = limit
+        taken = 0
+        while left is None or left > 0:
+            chunk = self._engine.scan(
+                start, end, reverse=reverse, limit=SCAN_CHUNK if left is None else min(SCAN_CHUNK, left)
+            )
+            for key, value in chunk:
+                taken += len(value)
+                yield key[cut:], value
+            if len(chunk) < SCAN_CHUNK or (limit is not None and taken > LIST_BYTES_MAX):
+                return
+            if left is not None:
+                left -= len(chunk)
+            if reverse:
+                end = chunk[-1][0]
+            else:
+                start = chunk[-1][0] + b"\x00"
+
+
+def _bounds(prefix: bytes, start: bytes, end: bytes | None) -> Range:
+    """The range of keys that have `prefix` and lie in [start, end). An empty second bound is no bound."""
+    low, high = max(prefix, start), b""
+    if prefix.rstrip(b"\xff"):
+        high = after(prefix)
+    if end is not None and (not high or end < high):
+        high = end
+        if not end:
+            return b"\x01", b"\x00"  # nothing lies below the empty key
+    return low, high
+
+
+def _touched(level: _Level | None) -> bool:
+    while level is not None:
+        if level.writes or level.cleared:
+            return True
+        level = level.below
+    return False
+
+
+def _merged(level: _Level) -> tuple[dict[bytes, bytes | None], bool]:
+    """All writes from the bottom up to `level`, and whether what was there before is cleared."""
+    below, cleared = _merged(level.below) if level.below is not None else ({}, False)
+    if level.cleared:
+        below, cleared = {}, True
+    below.update(level.writes)
+    return below, cleared
+
+
+def _alarm_writes(actor: ActorId, before: int | None, now: int | None) -> Iterable[Write]:
+    if before is not None and before != now:
+        yield alarm_key(before, actor), None
+    if now is not None and before != now:
+        yield alarm_key(now, actor), b"0"

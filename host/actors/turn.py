@@ -1,0 +1,79 @@
+"""One unit of work on an actor: an RPC method, a `fetch` or an alarm, with whoever waits for its answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from host.actors.ports import Reply
+from host.model.errors import (
+    ACTOR_ERRORS,
+    ActorCrashedError,
+    ActorError,
+    ActorFetchTimeoutError,
+    ActorMethodError,
+    ActorMethodTimeoutError,
+    BlockConcurrencyTimeoutError,
+)
+from host.model.ids import ActorId
+from host.model.limits import Limits
+from host.model.message import CallContext, HttpRequest
+from host.sandbox.instance import ALARM, FETCH, INVOKE, Export
+from host.sandbox.outcome import Outcome
+
+
+class Turn:
+    """`reply` is called once with the answer, or never when the caller went away first (`abandoned`)."""
+
+    __slots__ = ("abandoned", "context", "export", "parameters", "reply", "what")
+
+    def __init__(
+        self, export: Export, parameters: tuple[Any, ...], what: str, context: CallContext, reply: Reply
+    ) -> None:
+        self.export = export
+        self.parameters = parameters
+        self.what = what
+        self.context = context
+        self.reply = reply
+        self.abandoned = False
+
+    def wall_s(self, limits: Limits) -> float:
+        if self.export is INVOKE:
+            return limits.method_wall_s
+        return limits.actor_fetch_wall_s if self.export is FETCH else limits.alarm_wall_s
+
+    def error(self, actor: ActorId, outcome: Outcome, limits: Limits) -> ActorError:
+        """The error of a turn that ended with anything but a result, as its caller sees it."""
+        target = f"{actor.type} {actor.name!r}"
+        match outcome.kind:
+            case "failed":
+                return _thrown(outcome)
+            case "timed-out":
+                kind = ActorFetchTimeoutError if self.export is FETCH else ActorMethodTimeoutError
+                return kind(f"{self.what} of {target} took longer than {self.wall_s(limits):g} s and was stopped")
+            case "block-timed-out":
+                return BlockConcurrencyTimeoutError(
+                    f"blockConcurrencyWhile of {target} took longer than {limits.init_wall_s:g} s"
+                )
+            case _:
+                return ActorCrashedError(f"{self.what} of {target} was stopped: {outcome.message}")
+
+
+def _thrown(outcome: Outcome) -> ActorError:
+    known = ACTOR_ERRORS.get(outcome.name)
+    if known is not None:
+        return known(outcome.message, stack=outcome.stack)
+    return ActorMethodError(outcome.message, cause=outcome.name, stack=outcome.stack)
+
+
+def invoke(method: bytes, arguments: bytes, context: CallContext, reply: Reply) -> Turn:
+    """A call of a method. `arguments` is a wire value: an array."""
+    return Turn(INVOKE, (method, arguments), f"{method.decode(errors='replace')}()", context, reply)
+
+
+def fetch(request: HttpRequest, context: CallContext, reply: Reply) -> Turn:
+    parameters = (request.method.encode(), request.url.encode(), request.headers, request.body, request.binary)
+    return Turn(FETCH, parameters, "fetch", context, reply)
+
+
+def alarm(retry_count: int, context: CallContext, reply: Reply) -> Turn:
+    return Turn(ALARM, (retry_count,), "alarm", context, reply)

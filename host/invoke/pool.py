@@ -1,0 +1,224 @@
+"""Handlers: warm instances for each serving version, one request at a time in each.
+
+A request takes a warm instance of its version or makes one, and gives it back when the handler has answered (a
+handler that threw is as good as new; one that was stopped is gone). When all places are taken requests wait in one
+queue for each tenant, served in turns, so that one tenant's flood does not starve another's trickle; a full queue
+refuses with 503.
+
+Invariants: at most `handlers_busy_max` calls run; a version that no longer serves gets no warm instances back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from typing import Any, NamedTuple
+
+from host.invoke.ports import WorldOf
+from host.model.errors import (
+    ACTOR_ERRORS,
+    HandlerCrashed,
+    HandlerError,
+    HandlerTimeout,
+    TenureError,
+    Unavailable,
+)
+from host.model.limits import HostLimits
+from host.model.message import CallContext, HttpRequest, HttpResponse
+from host.model.version import Version
+from host.sandbox.call import Call
+from host.sandbox.engine import SandboxError
+from host.sandbox.instance import FETCH, Instance
+from host.sandbox.library import Library
+from host.sandbox.outcome import Outcome
+from host.sandbox.ports import World
+from host.sandbox.scheduler import Scheduler
+from host.telemetry import log
+
+CALLS_PER_INSTANCE_MAX = 20_000
+"""After so many calls an instance is replaced: what a handler leaks in its globals does not grow for ever."""
+
+FAILED = "The function failed. Its logs say why, under this reply's x-request-id."
+
+_log = log.get("invoke")
+
+
+class Reply(asyncio.Future[HttpResponse]):
+    """The future of one response. Cancelling it stops the call."""
+
+    call: Call | None = None
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        if not super().cancel(msg):
+            return False
+        if self.call is not None:
+            self.call.cancel()
+        return True
+
+
+class _Handler:
+    """A warm instance with its world."""
+
+    __slots__ = ("calls", "instance", "world")
+
+    def __init__(self, instance: Instance, world: World) -> None:
+        self.instance = instance
+        self.world = world
+        self.calls = 0
+
+
+class _Job(NamedTuple):
+    version: Version
+    request: HttpRequest
+    reply: Reply
+
+
+class HandlerPool:
+    """See the module. Everything runs on the loop."""
+
+    def __init__(self, scheduler: Scheduler, library: Library, limits: HostLimits, world: WorldOf) -> None:
+        self._scheduler = scheduler
+        self._library = library
+        self._limits = limits
+        self._world = world
+        self._warm: dict[Version, list[_Handler]] = {}
+        self._waiting: OrderedDict[str, deque[_Job]] = OrderedDict()
+        self._waiting_count = 0
+        self._busy = 0
+
+    @property
+    def busy(self) -> int:
+        return self._busy
+
+    @property
+    def warm(self) -> int:
+        """Idle instances."""
+        return sum(len(handlers) for handlers in self._warm.values())
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting_count
+
+    def fetch(self, version: Version, request: HttpRequest) -> asyncio.Future[HttpResponse]:
+        """Run the handler of `version`. The future's errors are TenureError; cancelling it stops the handler."""
+        reply = Reply(loop=self._scheduler.loop)
+        job = _Job(version, request, reply)
+        if not version.has_handler:
+            reply.set_exception(HandlerError("The function has no fetch handler: its entry has no default export."))
+        elif self._busy < self._limits.handlers_busy_max:
+            self._start(job)
+        elif self._waiting_count < self._limits.handler_queue_max:
+            self._waiting.setdefault(version.tenant, deque()).append(job)
+            self._waiting_count += 1
+        else:
+            reply.set_exception(Unavailable("The host has too many requests waiting. Try again in a moment."))
+        return reply
+
+    def retire(self, version: Version) -> None:
+        """`version` serves no longer: requests in flight finish on it, its warm instances go."""
+        for handler in self._warm.pop(version, ()):
+            handler.instance.close()
+
+    def close(self) -> None:
+        for version in list(self._warm):
+            self.retire(version)
+        while self._waiting_count:
+            self._take_waiting().reply.set_exception(Unavailable("The host is stopping."))
+
+    def _start(self, job: _Job) -> None:
+        version, request, reply = job
+        warm = self._warm.get(version)
+        if warm is None:
+            warm = self._warm[version] = []
+        try:
+            handler = warm.pop() if warm else self._new(version)
+        except (SandboxError, OSError) as error:
+            _log.error("handler_not_started", function=version.function_name, version=version.number, error=error)
+            reply.set_exception(Unavailable("The function cannot be started on this host; ship it again."))
+            return
+        self._busy += 1
+        handler.calls += 1
+        call = Call(
+            self._scheduler,
+            handler.instance,
+            version.tenant,
+            handler.world,
+            version.limits,
+            version.limits.request_wall_s,
+            lambda call, outcome: self._ended(call, outcome, job, handler),
+            context=CallContext(request.request_id),
+        )
+        reply.call = call
+        method, url, headers, body, binary, _ = request
+        call.start(FETCH, method.encode(), url.encode(), headers, body, binary)
+
+    def _new(self, version: Version) -> _Handler:
+        return _Handler(self._library.instance(version.artifact, version.limits), self._world(version))
+
+    def _ended(self, call: Call, outcome: Outcome, job: _Job, handler: _Handler) -> None:
+        self._busy -= 1
+        reply = job.reply
+        reply.call = None
+        if outcome.kind == "responded" and outcome.response is not None:
+            if not reply.done():
+                reply.set_result(outcome.response)
+        else:
+            error = _error(outcome, job.version)
+            if outcome.kind != "cancelled":
+                handler.world.log(call, "error", _log_text(outcome))
+            if not reply.done():
+                reply.set_exception(error)
+        self._give_back(job.version, handler, outcome)
+        if self._waiting_count:
+            self._start(self._take_waiting())
+
+    def _give_back(self, version: Version, handler: _Handler, outcome: Outcome) -> None:
+        instance = handler.instance
+        if instance.closed:
+            return
+        warm = self._warm.get(version)
+        if (
+            warm is None
+            or len(warm) >= self._limits.handlers_warm_per_version_max
+            or handler.calls >= CALLS_PER_INSTANCE_MAX
+            or outcome.kind not in ("responded", "failed")
+            or outcome.name == "ActorCrashedError"
+        ):
+            instance.close()
+        else:
+            warm.append(handler)
+
+    def _take_waiting(self) -> _Job:
+        """The next job that somebody still waits for, or the last one; tenants take turns."""
+        while True:
+            tenant, queue = self._waiting.popitem(last=False)
+            job = queue.popleft()
+            self._waiting_count -= 1
+            if queue:
+                self._waiting[tenant] = queue
+            if not job.reply.done() or not self._waiting_count:
+                return job
+
+
+def _error(outcome: Outcome, version: Version) -> TenureError:
+    """What the HTTP client is told: never what the handler threw."""
+    match outcome.kind:
+        case "timed-out" | "block-timed-out":
+            return HandlerTimeout(f"The function did not answer within {version.limits.request_wall_s:g} s.")
+        case "crashed":
+            return HandlerCrashed(f"The function was stopped: {outcome.message}.")
+        case "stalled":
+            return HandlerError("The function will never answer: it waits for a promise that nothing can settle.")
+        case "failed":
+            known = ACTOR_ERRORS.get(outcome.name)
+            if known is not None and known.retryable:
+                return Unavailable("The function got no answer from an actor. Try again in a moment.")
+            return HandlerError(FAILED)
+        case _:
+            return HandlerError(FAILED)
+
+
+def _log_text(outcome: Outcome) -> str:
+    if outcome.kind == "failed":
+        return f"fetch threw {outcome.name}: {outcome.message}" + (f"\n{outcome.stack}" if outcome.stack else "")
+    return f"fetch ended: {outcome.kind}" + (f": {outcome.message}" if outcome.message else "")

@@ -25,7 +25,6 @@ const LIST_LIMIT_DEFAULT = 128;
 const LIST_LIMIT_MAX = 1000;
 const RESERVED = ["__telnyx_", "__tenure_"];
 const { keys } = Object;
-const { parse } = JSON;
 const isArray = Array.isArray;
 const dateTime = Date.prototype.getTime;
 
@@ -103,9 +102,9 @@ abstract class Scope {
     const txn = this.open();
     const { prefix, start, end, reverse, limit } = checkListOptions(options);
     const found = new Map<string, unknown>();
-    for (const [key, value] of parse(host.list(txn, prefix, start, end, reverse, limit)) as [string, string][]) {
-      found.set(key, decode(value));
-    }
+    // the host's text is itself a wire value: an array of pairs
+    const pairs = decode(host.list(txn, prefix, start, end, reverse, limit)) as [string, unknown][];
+    for (const [key, value] of pairs) found.set(key, value);
     return found;
   }
 }

@@ -1,0 +1,97 @@
+"""The admin API as tests and tools use it: one coroutine for each route, and shipping in one call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from tests.kit.bundles import bundle_of
+
+Json = dict[str, Any]
+
+_POLL_S = 0.05
+_DEPLOY_DEADLINE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A function that serves. `host` is the Host header that reaches it."""
+
+    id: str
+    name: str
+    url: str
+    version: Json
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).netloc
+
+
+class ShipFailed(AssertionError):
+    """The host refused the version; `version` is what it says of it."""
+
+    def __init__(self, version: Json) -> None:
+        super().__init__(f"version was not deployed: {version}")
+        self.version = version
+
+
+class Admin:
+    """A client of one host's admin API, used as `async with`. Methods raise httpx.HTTPStatusError for 4xx and 5xx."""
+
+    def __init__(self, url: str, key: str) -> None:
+        headers = {"authorization": f"Bearer {key}"}
+        self.http = httpx.AsyncClient(base_url=url, headers=headers, timeout=120, trust_env=False)
+
+    async def __aenter__(self) -> Admin:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.http.aclose()
+
+    async def create(self, name: str, *, actor: bool = True) -> Json:
+        return await self._json("POST", "/v1/functions", json={"name": name, "actor": actor})
+
+    async def function(self, ref: str) -> Json:
+        return await self._json("GET", f"/v1/functions/{ref}")
+
+    async def delete(self, ref: str) -> None:
+        (await self.http.delete(f"/v1/functions/{ref}")).raise_for_status()
+
+    async def upload(self, ref: str, bundle: bytes) -> httpx.Response:
+        """Ship a bundle; the reply as it is, whatever its status."""
+        headers = {"content-type": "application/zip"}
+        return await self.http.post(f"/v1/functions/{ref}/versions", content=bundle, headers=headers)
+
+    async def deploy(self, ref: str, bundle: bytes) -> Json:
+        """Ship a bundle and wait until it serves. Raises ShipFailed."""
+        response = await self.upload(ref, bundle)
+        response.raise_for_status()
+        version: Json = response.json()
+        end = time.monotonic() + _DEPLOY_DEADLINE_S
+        while version["status"] == "compiling" and time.monotonic() < end:
+            await asyncio.sleep(_POLL_S)
+            version = await self._json("GET", f"/v1/functions/{ref}/versions/{version['number']}")
+        if version["status"] != "deploy_ok":
+            raise ShipFailed(version)
+        return version
+
+    async def ship(self, project: Path, *, name: str | None = None) -> Shipped:
+        """Build a project folder, register it (under its manifest's name if none is given), ship it."""
+        function = await self.create(name or project.name)
+        version = await self.deploy(function["id"], bundle_of(project, function["id"], function["name"]))
+        return Shipped(function["id"], function["name"], function["url"], version)
+
+    async def _json(self, method: str, path: str, **arguments: Any) -> Json:
+        response = await self.http.request(method, path, **arguments)
+        response.raise_for_status()
+        value: Json = response.json()
+        return value

@@ -1,0 +1,98 @@
+"""`python -m tools.bench`: measure, print the table, exit 1 when a host answered wrongly."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tools.bench.load import LoadGenerator
+from tools.bench.report import Results, medians, table
+from tools.bench.subjects import Subject, Tenure, Workerd
+from tools.bench.workloads import Plan, Repetition, WrongAnswer
+
+SUBJECTS = ("tenure", "workerd")
+
+
+def main() -> int:
+    options = _options()
+    plan = Plan(seconds=4, warm_up_s=1, touches=options.touches, settle_s=2)
+    if options.quick:
+        plan = Plan(seconds=1, warm_up_s=0.3, touches=min(options.touches, 1_000), settle_s=0.5)
+    repetitions = 1 if options.quick else options.repetitions
+    names = [options.only] if options.only else list(SUBJECTS)
+    results: Results = {name: [] for name in names}
+    with tempfile.TemporaryDirectory(prefix="tenure-bench-") as scratch:
+        generator = LoadGenerator(Path(scratch))
+        for number in range(repetitions):
+            # who goes first changes, so that a machine that slows down does not always hit the same one
+            for name in names if number % 2 == 0 else names[::-1]:
+                print(f"\n{name}, repetition {number + 1} of {repetitions}", flush=True)
+                folder = Path(scratch) / f"{name}-{number}"
+                folder.mkdir()
+                try:
+                    results[name].append(_measure(_subject(name, folder, options), generator, plan))
+                except WrongAnswer as error:
+                    print(f"WRONG: {error}", file=sys.stderr)
+                    return 1
+    print("\n" + table(results))
+    if options.out:
+        options.out.write_text(json.dumps(_record(results, plan), indent=2) + "\n")
+        print(f"\nwritten to {options.out}")
+    return 0
+
+
+def _measure(subject: Subject, generator: LoadGenerator, plan: Plan) -> dict[str, Any]:
+    try:
+        subject.start()
+        return Repetition(subject, generator, plan, lambda line: print(f"  {line}", flush=True)).run()
+    finally:
+        subject.kill()
+
+
+def _subject(name: str, folder: Path, options: argparse.Namespace) -> Subject:
+    if name == "tenure":
+        return Tenure(folder, options.touch_seconds)
+    return Workerd(folder, options.touch_seconds)
+
+
+def _record(results: Results, plan: Plan) -> dict[str, Any]:
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "cpus": os.cpu_count(),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "load_1_min": os.getloadavg()[0],
+        },
+        "plan": {"seconds": plan.seconds, "touches": plan.touches},
+        "medians": medians(results),
+        "repetitions": results,
+        "seconds_of_run": round(time.monotonic() - _BEGAN, 1),
+    }
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("--repetitions", type=int, default=3, metavar="N")
+    parser.add_argument("--touches", type=int, default=10_000, metavar="N", help="accounts of the first touch")
+    parser.add_argument(
+        "--touch-seconds", type=float, default=90.0, metavar="S", help="time limit of the first touches"
+    )
+    parser.add_argument("--only", choices=SUBJECTS)
+    parser.add_argument("--quick", action="store_true", help="one short repetition, about a minute")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write all figures as JSON")
+    return parser.parse_args()
+
+
+_BEGAN = time.monotonic()
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 
 import click
 
 from host.cli import settings
 from host.cli.client import AdminClient, Json
-from host.cli.console import CliError, say, say_json, say_table
+from host.cli.console import CliError, say, say_json, say_table, size
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -40,6 +39,8 @@ def inspect(function: str, as_json: bool) -> None:
     for key, value in shown.items():
         if value not in (None, "", [], {}):
             say(f"{key.replace('_', ' '):<14} {_plain(key, value)}")
+    if shown["status"] == "deploy_failed" and shown["version"] is not None:
+        say(f"The last ship failed; version {shown['version']} still serves.")
 
 
 @click.command("delete-func")
@@ -81,12 +82,10 @@ def _flat(value: Json, prefix: str = "") -> list[tuple[str, object]]:
 
 def _plain(key: str, value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(_plain("", item) for item in value)
+        return f"\n{'':<15}".join(_plain("", item) for item in value)
     if isinstance(value, dict):
-        return " ".join(f"{name}={item}" for name, item in value.items() if item not in (None, "", []))
-    if key.endswith("_at") and isinstance(value, int | float):
-        return datetime.fromtimestamp(value / 1000).astimezone().isoformat(sep=" ", timespec="seconds")
-    return str(value)
+        return " ".join(f"{name}={item}" for name, item in value.items())
+    return size(value) if key == "size" and isinstance(value, int) else str(value)
 
 
 COMMANDS = (list_functions, inspect, delete_function, status)

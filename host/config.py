@@ -30,13 +30,17 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+DEFAULT_LISTEN = Address("127.0.0.1", 8787)
+DEFAULT_ADMIN = Address("127.0.0.1", 8788)
+
+
 @dataclass(frozen=True, slots=True)
 class ServeConfig:
     """One host process. `data_dir` is created when it is missing; two processes never share one."""
 
     data_dir: Path = Path(".tenure")
-    listen: Address = Address("127.0.0.1", 8787)
-    admin: Address = Address("127.0.0.1", 8788)
+    listen: Address = DEFAULT_LISTEN
+    admin: Address = DEFAULT_ADMIN
     base_domain: str = "localhost"
     edge_server: EdgeServer = "uvicorn"
     limits: HostLimits = field(default=HOST_LIMITS)
@@ -61,13 +65,15 @@ def host_limits(
 ) -> HostLimits:
     """The process's limits: a flag wins over `TENURE_MAX_ACTIVATIONS` and `TENURE_ACTIVATION_IDLE_SECONDS`, these
     over the defaults. Raises ValueError, naming the variable, when one is not a positive number."""
+    if max_activations is None and (number := _positive(environ, "TENURE_MAX_ACTIVATIONS")) is not None:
+        max_activations = max(int(number), 1)
+    if activation_idle_s is None:
+        activation_idle_s = _positive(environ, "TENURE_ACTIVATION_IDLE_SECONDS")
     limits = HOST_LIMITS
-    activations = max_activations if max_activations is not None else _positive(environ, "TENURE_MAX_ACTIVATIONS")
-    if activations is not None:
-        limits = replace(limits, activations_max=int(activations))
-    idle_s = activation_idle_s if activation_idle_s is not None else _positive(environ, "TENURE_ACTIVATION_IDLE_SECONDS")
-    if idle_s is not None:
-        limits = replace(limits, activation_idle_s=float(idle_s))
+    if max_activations is not None:
+        limits = replace(limits, activations_max=max_activations)
+    if activation_idle_s is not None:
+        limits = replace(limits, activation_idle_s=activation_idle_s)
     return limits
 
 

@@ -67,16 +67,16 @@ def status(as_json: bool) -> None:
     if as_json:
         say_json({"endpoint": current.endpoint, **shown})
         return
-    say(f"{'endpoint':<14} {current.endpoint}")
-    for key, value in _flat(shown):
-        say(f"{key.replace('_', ' '):<14} {value}")
+    for name, value in _flat({"endpoint": current.endpoint, **shown}):
+        say(f"{name:<18} {value}")
 
 
 def _flat(value: Json, prefix: str = "") -> list[tuple[str, object]]:
-    """Nested counts as one list: {"counts": {"functions": 2}} is shown as `functions 2`."""
+    """Nested counts as one list: {"handlers": {"busy": 2}} is shown as `handlers busy 2`."""
     rows: list[tuple[str, object]] = []
     for key, item in value.items():
-        rows.extend(_flat(item, key) if isinstance(item, dict) else [(key, item)])
+        name = f"{prefix} {key}".strip().replace("_", " ")
+        rows.extend(_flat(item, name) if isinstance(item, dict) else [(name, item)])
     return rows
 
 

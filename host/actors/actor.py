@@ -36,10 +36,11 @@ from host.model.ids import ActorId
 from host.model.version import Version
 from host.sandbox.call import Call
 from host.sandbox.engine import SandboxError
-from host.sandbox.instance import Instance
+from host.sandbox.instance import ALARM, Instance
 from host.sandbox.outcome import Outcome
 from host.sandbox.ports import World
-from host.storage.keys import actor_key, state_prefix
+from host.storage.keys import actor_key, alarm_key, state_prefix
+from host.storage.ports import Write
 from host.storage.records import ActorRecord, decode_actor_record
 from host.telemetry import log
 
@@ -143,7 +144,8 @@ class Actor:
         if activation is None:
             activation = self._activate(version)
         limits = version.limits
-        storage = Transaction(directory.engine, self.id, self._prefix, self._record, limits)
+        takes_alarm = turn.export is ALARM
+        storage = Transaction(directory.engine, self.id, self._prefix, self._record, limits, takes_alarm)
         storage.is_ready = activation.ready
         self._running = turn
         call = Call(
@@ -219,6 +221,21 @@ class Actor:
             answer = ActorOutputGateError(GATE_BROKEN)
         if not turn.abandoned:
             turn.reply(answer)
+
+    def move_alarm(self, due_ms: int, writes: list[Write], alarm_ms: int | None) -> None:
+        """Replace the alarm that was due at `due_ms`, outside of any turn. Does nothing if it was changed since.
+
+        Raises OSError, StorageBroken.
+        """
+        if self._record.alarm_ms != due_ms:
+            return
+        record = self._record._replace(alarm_ms=alarm_ms)
+        batch = [(alarm_key(due_ms, self.id), None), (actor_key(self.id), record.encode()), *writes]
+        self._committed = self._directory.committer.write(batch)
+        self._record = record
+        self._directory.committer.flush()
+        if alarm_ms is not None:
+            self._directory.alarm_changed(alarm_ms)
 
     def drop(self) -> None:
         """End the activation, unless a turn runs on it (then it ends with that turn). Storage keeps the state."""

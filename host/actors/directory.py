@@ -9,6 +9,7 @@ much as a call.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from host.actors.actor import Actor
 from host.actors.ports import Owner, WorldOf
@@ -20,6 +21,7 @@ from host.model.limits import HostLimits
 from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
 from host.storage.commit import Committer
+from host.storage.keys import alarm_key, dead_alarm_key
 from host.storage.ports import Engine
 
 EVICTIONS_PER_SWEEP = 32
@@ -49,7 +51,7 @@ class Directory:
         self.limits = limits
         self.owner = owner
         self.world = world
-        self.alarm_changed = _no_alarms
+        self.alarm_changed: Callable[[int], None] = _no_alarms
         self._actors: dict[ActorId, Actor] = {}
         self._idle: OrderedDict[ActorId, Actor] = OrderedDict()
         self._activations = 0
@@ -91,6 +93,25 @@ class Directory:
         found = self._actors.get(actor)
         if found is not None:
             found.drop()
+
+    # Alarms, outside of turns.
+
+    def postpone_alarm(self, actor: ActorId, due_ms: int, next_ms: int, retry_count: int) -> None:
+        """Try the alarm that was due at `due_ms` again later, unless it was changed. Raises OSError, StorageBroken."""
+        self._resident(actor).move_alarm(due_ms, [(alarm_key(next_ms, actor), b"%d" % retry_count)], next_ms)
+
+    def bury_alarm(self, actor: ActorId, due_ms: int, record: bytes) -> None:
+        """Keep the alarm that was due at `due_ms` as a dead one, unless it was changed. Raises OSError,
+        StorageBroken.
+        """
+        self._resident(actor).move_alarm(due_ms, [(dead_alarm_key(actor), record)], None)
+
+    def _resident(self, actor: ActorId) -> Actor:
+        found = self._actors.get(actor)
+        if found is None:
+            found = self._actors[actor] = Actor(self, actor)
+            self.idle(found)
+        return found
 
     # Told by the actors.
 

@@ -44,7 +44,10 @@ class _Level:
 
 
 class Transaction:
-    """Implements `sandbox.ports.Storage` for one turn. `prefix` is `keys.state_prefix(actor)`."""
+    """Implements `sandbox.ports.Storage` for one turn. `prefix` is `keys.state_prefix(actor)`.
+
+    `takes_alarm`: the turn answers to the actor's alarm, which its commit therefore removes unless it sets a new one.
+    """
 
     __slots__ = (
         "_actor",
@@ -59,11 +62,20 @@ class Transaction:
         "_record",
         "_sealed",
         "_sealed_alarm",
+        "_takes_alarm",
         "_written",
         "is_ready",
     )
 
-    def __init__(self, engine: Engine, actor: ActorId, prefix: bytes, record: ActorRecord, limits: Limits) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        actor: ActorId,
+        prefix: bytes,
+        record: ActorRecord,
+        limits: Limits,
+        takes_alarm: bool = False,
+    ) -> None:
         self._engine = engine
         self._actor = actor
         self._prefix = prefix
@@ -73,7 +85,8 @@ class Transaction:
         self._next = 1
         self._read: dict[bytes, bytes | None] = {}
         self._written = 0
-        self._alarm: float | None = record.alarm_ms
+        self._takes_alarm = takes_alarm
+        self._alarm: float | None = None if takes_alarm else record.alarm_ms
         self._alarm_set = False
         self._sealed: _Level | None = None
         self._sealed_alarm: tuple[float | None, bool] = (None, False)
@@ -178,6 +191,8 @@ class Transaction:
     def batch(self, success: bool, now_ms: float) -> tuple[Batch, ActorRecord]:
         """What to commit, and the actor's record once it is. Without `success` only what the constructor sealed."""
         alarm_ms, alarm_set = (self._alarm, self._alarm_set) if success else self._sealed_alarm
+        if success and self._takes_alarm:
+            alarm_set = True
         level = self._levels[0] if success else self._sealed
         if level is None or (not _touched(level) and not alarm_set):
             return [], self._record

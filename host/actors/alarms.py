@@ -1,0 +1,122 @@
+"""Alarms: each actor has one at most, kept in the commit of the turn that set it, fired when it is due.
+
+The index in the engine (`keys.alarm_key`, ordered by time) is the truth: one timer wakes for its earliest entry, so
+alarms survive a restart and overdue ones fire at the start, `BATCH` at a time. An alarm's turn removes its own entry
+in its own commit, unless the handler set a new one; so a turn that succeeded is not repeated, and one whose commit
+was lost is.
+
+A turn that fails is tried again after 1 s, 2 s, 4 s ... up to `RETRIES_MAX` times; then the alarm is kept as a dead
+alarm.
+"""
+
+from __future__ import annotations
+
+import json
+
+from host.actors import turn
+from host.actors.directory import Directory
+from host.actors.ports import Answer
+from host.model.clock import TimerHandle
+from host.model.errors import ActorError, ActorOutputGateError, ActorOverloadedError, StorageBroken
+from host.model.ids import ActorId
+from host.model.message import CallContext
+from host.storage.keys import ALARMS, alarms_due, decode_alarm
+from host.telemetry import log
+
+BATCH = 64
+"""Alarms under way at once: a flood of overdue ones leaves room for requests."""
+
+RETRIES_MAX = 6
+RETRY_FIRST_MS = 1_000
+WAIT_S_MAX = 3_600.0
+
+_log = log.get("actors.alarms")
+
+
+class Alarms:
+    """One per process. Everything runs on the loop."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._clock = directory.clock
+        self._timer: TimerHandle | None = None
+        self._wakes_at = float("inf")
+        self._firing: set[ActorId] = set()
+        self._closed = False
+        directory.alarm_changed = self.changed
+
+    @property
+    def waiting(self) -> int:
+        """Alarms whose turn is under way."""
+        return len(self._firing)
+
+    def start(self) -> None:
+        self._look()
+
+    def close(self) -> None:
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def changed(self, due_ms: int) -> None:
+        """An alarm was set for `due_ms`."""
+        if due_ms < self._wakes_at:
+            self._wake_at(due_ms)
+
+    def _wake_at(self, due_ms: float) -> None:
+        if self._closed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wakes_at = due_ms
+        delay_s = min(max((due_ms - self._clock.now()) / 1000, 0.0), WAIT_S_MAX)
+        self._timer = self._clock.call_later(delay_s, self._look)
+
+    def _look(self) -> None:
+        """Fire what is due, and wake again for the next."""
+        self._timer, self._wakes_at = None, float("inf")
+        engine, now = self._directory.engine, int(self._clock.now())
+        free = BATCH - len(self._firing)
+        if free <= 0:
+            return  # the next alarm that ends looks again
+        started = 0
+        for key, value in engine.scan(*alarms_due(now), limit=free + len(self._firing)):
+            due_ms, actor = decode_alarm(key)
+            if actor not in self._firing:
+                self._fire(actor, due_ms, int(value))
+                started += 1
+        if started >= free:
+            return
+        for key, _ in engine.scan(*ALARMS, limit=BATCH + 1):
+            due_ms, actor = decode_alarm(key)
+            if actor not in self._firing:
+                self._wake_at(due_ms)
+                return
+
+    def _fire(self, actor: ActorId, due_ms: int, retry_count: int) -> None:
+        self._firing.add(actor)
+
+        def reply(answer: Answer) -> None:
+            self._firing.discard(actor)
+            if isinstance(answer, ActorError):
+                self._failed(actor, due_ms, retry_count, answer)
+            self._look()
+
+        self._directory.deliver(actor, turn.alarm(retry_count, CallContext(f"alarm-{due_ms}"), reply))
+
+    def _failed(self, actor: ActorId, due_ms: int, retry_count: int, error: ActorError) -> None:
+        now = int(self._clock.now())
+        dead = retry_count >= RETRIES_MAX
+        if isinstance(error, ActorOverloadedError | ActorOutputGateError):
+            next_ms, count, dead = now + RETRY_FIRST_MS, retry_count, False  # not the handler's doing
+        else:
+            next_ms, count = now + (RETRY_FIRST_MS << retry_count), retry_count + 1
+        try:
+            if dead:
+                record = {"due_ms": due_ms, "failed_ms": now, "error": error.name, "message": error.detail[:1000]}
+                self._directory.bury_alarm(actor, due_ms, json.dumps(record).encode())
+                _log.warn("alarm_dead", tenant=actor.tenant, type=actor.type, name=actor.name, error=error.name)
+            else:
+                self._directory.postpone_alarm(actor, due_ms, next_ms, count)
+        except (OSError, StorageBroken) as problem:
+            _log.error("alarm_not_postponed", tenant=actor.tenant, type=actor.type, name=actor.name, error=problem)

@@ -33,7 +33,7 @@ from host.model.errors import StorageBroken
 from host.storage.ports import Engine, Write
 from host.telemetry.log import get
 
-LOOP_SYNC_S_MAX = 0.0004
+LOOP_SYNC_S_MAX = 0.001
 """Mean sync time up to which syncs stay on the loop."""
 
 EWMA_WEIGHT = 0.1
@@ -44,6 +44,10 @@ PROBE_S_MIN, PROBE_S_MAX = 1.0, 60.0
 
 PROBE_SYNC_S_MAX = 0.020
 """No try on the loop while even the thread's fastest sync took this long: it would hold up every guest in vain."""
+
+GIVE_WAY_EVERY_S, GIVE_WAY_S, GIVE_WAY_AFTER_S_MAX = 0.001, 0.0001, 0.005
+"""While a sync is under way, how often the loop gives up the GIL for its thread, and for how long at most. It begins
+when the fastest sync of late would have ended, but no later than the third figure."""
 
 BROKEN = "The host's storage failed. What was not acknowledged may be lost; the operator has to restart the host."
 CLOSED = "The host is stopping and takes no more writes. Try again when it is back."
@@ -80,6 +84,8 @@ class Committer:
         self._syncs = 0
         self._thread: _SyncThread | None = None
         self._syncing = False  # a sync is under way in the thread
+        self._sync_started = 0.0
+        self._giving_way: asyncio.TimerHandle | None = None
 
     @property
     def synced(self) -> int:
@@ -162,6 +168,9 @@ class Committer:
         except StorageBroken:
             pass  # said when it happened, and every waiting callback was told
         finally:
+            if self._giving_way is not None:
+                self._giving_way.cancel()
+                self._giving_way = None
             if self._thread is not None:
                 self._thread.stop()
                 self._thread = None
@@ -185,10 +194,27 @@ class Committer:
         self._deliver(target)
 
     def _start(self) -> None:
+        loop = asyncio.get_running_loop()
         if self._thread is None:
-            self._thread = _SyncThread(self._engine, self._monotonic, asyncio.get_running_loop(), self._finished)
+            self._thread = _SyncThread(self._engine, self._monotonic, loop, self._finished)
         self._syncing = True
+        self._sync_started = self._monotonic()
         self._thread.sync(self._written)
+        if self._giving_way is None:
+            self._giving_way = loop.call_later(GIVE_WAY_EVERY_S, self._give_way)
+
+    def _give_way(self) -> None:
+        """Let the thread report. It needs the GIL for that, and a busy loop can keep it away for seconds.
+
+        A loop that polls lets go of the GIL and takes it back within a microsecond, faster than the thread wakes up;
+        and each time that the thread wakes in vain, its claim to be let in after `sys.getswitchinterval()` starts anew.
+        """
+        self._giving_way = None
+        if self._syncing and self._thread is not None:
+            under_way_s = self._monotonic() - self._sync_started
+            if under_way_s >= min(self._pace.fastest_s, GIVE_WAY_AFTER_S_MAX):
+                self._thread.wait_idle(GIVE_WAY_S)
+            self._giving_way = asyncio.get_running_loop().call_later(GIVE_WAY_EVERY_S, self._give_way)
 
     def _finished(self, target: int, elapsed_s: float, error: Exception | None) -> None:
         self._syncing = False
@@ -234,18 +260,18 @@ class Committer:
 class _Pace:
     """Decides where the next sync runs, from how long the last ones took. Times in seconds."""
 
-    __slots__ = ("_fastest_s", "_pause_s", "_probe_at", "mean_s", "on_loop")
+    __slots__ = ("_pause_s", "_probe_at", "fastest_s", "mean_s", "on_loop")
 
     def __init__(self) -> None:
         self.on_loop = True
         self.mean_s = 0.0
-        self._fastest_s = 0.0
+        self.fastest_s = 0.0
         self._pause_s = PROBE_S_MIN
         self._probe_at = 0.0
 
     def stay_on_loop(self, now: float) -> bool:
         """True if the next sync is to run on the loop: for good, or as a try."""
-        return self.on_loop or (now >= self._probe_at and self._fastest_s <= PROBE_SYNC_S_MAX)
+        return self.on_loop or (now >= self._probe_at and self.fastest_s <= PROBE_SYNC_S_MAX)
 
     def ran_on_loop(self, elapsed_s: float, now: float) -> None:
         if not self.on_loop:
@@ -257,7 +283,7 @@ class _Pace:
 
     def ran_in_thread(self, elapsed_s: float) -> None:
         self.mean_s += (elapsed_s - self.mean_s) * EWMA_WEIGHT
-        self._fastest_s = min(self._fastest_s, elapsed_s)
+        self.fastest_s = min(self.fastest_s, elapsed_s)
 
     def _judge_try(self, elapsed_s: float, now: float) -> None:
         if elapsed_s <= LOOP_SYNC_S_MAX:
@@ -268,7 +294,7 @@ class _Pace:
 
     def _leave(self, elapsed_s: float, now: float) -> None:
         self.on_loop = False
-        self._fastest_s = elapsed_s
+        self.fastest_s = elapsed_s
         self._probe_at = now + self._pause_s
 
 
@@ -284,11 +310,23 @@ class _SyncThread:
     ) -> None:
         self._engine, self._monotonic, self._loop, self._finished = engine, monotonic, loop, finished
         self._targets: SimpleQueue[int | None] = SimpleQueue()
+        self._idle = threading.Lock()  # held from `sync` until the result is handed back
         self._thread = threading.Thread(target=self._work, name="tenure-sync", daemon=True)
         self._thread.start()
 
+    @property
+    def busy(self) -> bool:
+        """A sync is under way, or its result is not handed back yet."""
+        return self._idle.locked()
+
     def sync(self, target: int) -> None:
+        self._idle.acquire()
         self._targets.put(target)
+
+    def wait_idle(self, timeout_s: float) -> None:
+        """Wait, without the GIL, until the sync under way is handed back, at most `timeout_s`."""
+        if self._idle.acquire(timeout=timeout_s):
+            self._idle.release()
 
     def stop(self) -> None:
         """End the thread. Returns at once unless a sync is under way."""
@@ -308,3 +346,5 @@ class _SyncThread:
                 self._loop.call_soon_threadsafe(self._finished, target, elapsed_s, error)
             except RuntimeError:
                 return  # the loop is closed: nobody is left to be told
+            finally:
+                self._idle.release()

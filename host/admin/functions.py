@@ -6,12 +6,13 @@ from typing import Any
 
 from quart import Blueprint
 
-from host.admin.auth import caller
+from host.admin.auth import caller, require_key
 from host.admin.requests import flag_field, read_json, text_field
 from host.admin.services import services
 from host.admin.views import function_json
 
 blueprint = Blueprint("functions", __name__)
+blueprint.before_request(require_key)
 
 
 @blueprint.get("/functions")

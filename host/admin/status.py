@@ -6,10 +6,11 @@ from typing import Any
 
 from quart import Blueprint
 
-from host.admin.auth import caller
+from host.admin.auth import caller, require_key
 from host.admin.services import services
 
 blueprint = Blueprint("status", __name__)
+blueprint.before_request(require_key)
 
 FOR_TENANTS = ("version", "uptime_s")
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from quart import Blueprint
 
-from host.admin.auth import caller
+from host.admin.auth import caller, require_key
 from host.admin.requests import receive_bundle
 from host.admin.services import services
 from host.admin.views import version_json
 
 blueprint = Blueprint("versions", __name__)
+blueprint.before_request(require_key)
 
 
 @blueprint.post("/functions/<ref>/versions")

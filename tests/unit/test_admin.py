@@ -1,0 +1,271 @@
+"""The admin API through its real application: keys, isolation, the one error shape, uploads, shipping."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quart import typing as quart_typing
+from quart.wrappers import Response
+
+from host.admin.app import create_admin_app
+from host.admin.services import AdminServices
+from host.model.limits import BUNDLE_LIMITS, TenantLimits
+from host.registry.records import DEFAULT_TENANT
+from tests.unit.registry_kit import Host, bundle, component, manifest
+
+UPLOAD_BYTES_MAX = 100_000
+
+
+class Api:
+    """A client with a key."""
+
+    def __init__(self, client: quart_typing.TestClientProtocol, key: str) -> None:
+        self.client, self.key = client, key
+
+    async def __call__(self, method: str, path: str, **arguments: Any) -> Response:
+        headers = {"authorization": f"Bearer {self.key}", **arguments.pop("headers", {})}
+        response = await self.client.open("/v1" + path, method=method, headers=headers, **arguments)
+        assert isinstance(response, Response)
+        assert response.headers["x-request-id"]
+        return response
+
+    async def json(self, method: str, path: str, status: int = 200, **arguments: Any) -> Any:
+        response = await self(method, path, **arguments)
+        body = await response.get_json()
+        assert response.status_code == status, body
+        return body
+
+    async def refused(self, method: str, path: str, status: int, **arguments: Any) -> list[dict[str, str]]:
+        """The errors of a reply, which has the one shape."""
+        body = await self.json(method, path, status, **arguments)
+        assert list(body) == ["errors"]
+        assert body["errors"]
+        for error in body["errors"]:
+            assert list(error) == ["code", "title", "detail"]
+            assert all(isinstance(text, str) and text for text in error.values())
+        return list(body["errors"])
+
+    async def ship(self, ref: str, data: bytes, status: int = 202) -> Any:
+        return await self.json("POST", f"/functions/{ref}/versions", status, data=data)
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    limits = replace(BUNDLE_LIMITS, compressed_bytes_max=UPLOAD_BYTES_MAX)
+    host = await Host(tmp_path, TenantLimits(functions_max=3), limits).start()
+    yield host
+    await host.stop()
+
+
+@pytest.fixture
+async def operator(host: Host) -> Api:
+    services = AdminServices(
+        host.registry,
+        host.publisher,
+        url=lambda label: f"http://{label}.localhost:8787",
+        status=lambda: {"version": "0.1.0", "uptime_s": 1.5, "counts": {"tenants": len(host.registry.tenants())}},
+    )
+    app = create_admin_app(services)
+    key = await host.registry.create_key(DEFAULT_TENANT, "operator", "operator")
+    return Api(app.test_client(), key)
+
+
+@pytest.fixture
+async def acme(host: Host, operator: Api) -> Api:
+    await host.registry.create_tenant("acme")
+    return Api(operator.client, await host.registry.create_key("acme", "ci", "tenant"))
+
+
+async def test_a_function_is_created_shipped_looked_at_and_deleted(host: Host, operator: Api) -> None:
+    made = await operator.json("POST", "/functions", 201, json={"name": "account", "actor": True})
+    label = "account-" + made["id"].replace("-", "")[:10]
+    assert made["url"] == f"http://{label}.localhost:8787"
+    assert (made["status"], made["version"], made["actors"], made["actor"]) == ("created", None, [], True)
+    assert made["created_at"] == "2023-11-14T22:13:20.000Z"
+
+    version = await operator.ship(made["id"], bundle(manifest("Account"), component("Account")))
+    assert (version["number"], version["status"]) == (1, "compiling")
+    await host.publisher.idle()
+    version = await operator.json("GET", f"/functions/{made['id']}/versions/1")
+    assert (version["status"], version["errors"], version["actor_types"]) == ("deploy_ok", [], ["Account"])
+
+    by_name = await operator.json("GET", "/functions/account")
+    assert by_name == await operator.json("GET", f"/functions/{made['id']}")
+    assert await operator.json("GET", "/functions") == {"functions": [by_name]}
+    assert by_name["actors"] == [{"binding": "ACCOUNT", "type": "Account"}]
+    assert (by_name["status"], by_name["version"], by_name["versions"]) == ("deploy_ok", 1, 1)
+    assert (by_name["size"], by_name["sdk"], by_name["errors"]) == (len(component("Account")), "unit/1", [])
+    assert by_name["digest"] == version["digest"]
+
+    response = await operator("DELETE", "/functions/account")
+    assert (response.status_code, await response.get_data()) == (204, b"")
+    assert await operator.json("GET", "/functions") == {"functions": []}
+    await operator.refused("GET", "/functions/account", 404)
+
+
+async def test_a_failed_ship_shows_its_reasons_and_what_serves(host: Host, operator: Api) -> None:
+    await operator.json("POST", "/functions", 201, json={"name": "account"})
+    await operator.ship("account", bundle(manifest(), component()))
+    await operator.ship("account", bundle(manifest(), component(errors=("foreign import", "wrong world"))))
+    await host.publisher.idle()
+    version = await operator.json("GET", "/functions/account/versions/2")
+    assert (version["status"], version["errors"]) == ("deploy_failed", ["foreign import", "wrong world"])
+    function = await operator.json("GET", "/functions/account")
+    assert (function["status"], function["version"]) == ("deploy_failed", 1)
+    assert function["errors"] == ["foreign import", "wrong world"]
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", "Bearer nope", "Basic YTpi", "tnr_x", "Bearer tnr_" + "a" * 43]
+)
+@pytest.mark.parametrize("path", ["/status", "/whoami", "/functions", "/functions/x", "/functions/x/versions/1"])
+async def test_without_a_known_key_nothing_is_said(operator: Api, header: str | None, path: str) -> None:
+    headers = {} if header is None else {"authorization": header}
+    response = await operator.client.get("/v1" + path, headers=headers)
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"] == "Bearer"
+    assert response.headers["x-request-id"]
+    (error,) = (await response.get_json())["errors"]
+    assert error["code"] == "unauthorized"
+
+
+async def test_a_tenant_cannot_tell_anothers_function_from_none(host: Host, operator: Api, acme: Api) -> None:
+    made = await operator.json("POST", "/functions", 201, json={"name": "account"})
+    await operator.ship("account", bundle(manifest(), component()))
+    await host.publisher.idle()
+    for ref in (made["id"], "account"):
+        for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/versions/1"), ("POST", "/versions")):
+            (error,) = await acme.refused(method, f"/functions/{ref}{path}", 404)
+            assert error["detail"] == f"There is no function {ref!r}. List yours with `tenure list`."
+    assert await acme.json("GET", "/functions") == {"functions": []}
+    assert (await operator.json("GET", "/functions/account"))["version"] == 1
+
+
+async def test_who_am_i(operator: Api, acme: Api) -> None:
+    assert await acme.json("GET", "/whoami") == {"tenant": "acme", "name": "ci", "role": "tenant"}
+    assert (await operator.json("GET", "/whoami"))["role"] == "operator"
+
+
+async def test_only_operators_see_the_whole_host(operator: Api, acme: Api) -> None:
+    assert (await operator.json("GET", "/status"))["counts"] == {"tenants": 2}
+    assert await acme.json("GET", "/status") == {"version": "0.1.0", "uptime_s": 1.5, "functions": 0}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"\xff", "not valid JSON"),
+        (b"[]", "has to be a JSON object"),
+        (b"{}", '"name" has to be a non-empty string'),
+        (b'{"name": 7}', '"name" has to be a non-empty string'),
+        (b'{"name": "a", "actor": 1}', '"actor" has to be true or false'),
+        (b'{"name": "a", "nam": 1}', "Unknown fields: nam"),
+        (b'{"name": "A B"}', "cannot be a function's name"),
+    ],
+)
+async def test_a_bad_body_is_told_what_is_wrong(operator: Api, body: bytes, words: str) -> None:
+    (error,) = await operator.refused("POST", "/functions", 400, data=body)
+    assert words in error["detail"]
+
+
+async def test_a_body_that_is_too_large_for_json_is_refused(operator: Api) -> None:
+    await operator.refused("POST", "/functions", 413, data=b" " * (65 << 10))
+
+
+async def test_a_taken_name_is_a_conflict(operator: Api, acme: Api) -> None:
+    await operator.json("POST", "/functions", 201, json={"name": "account"})
+    (error,) = await operator.refused("POST", "/functions", 409, json={"name": "account"})
+    assert error["code"] == "conflict"
+    await acme.json("POST", "/functions", 201, json={"name": "account"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/functions/a/versions/one", 404),
+        ("GET", "/functions/a/versions/-1", 404),
+        ("GET", "/functions/a%2Fb", 404),
+        ("PUT", "/functions", 405),
+        ("POST", "/functions/a", 405),
+    ],
+)
+async def test_what_is_no_route_answers_in_the_same_shape(operator: Api, method: str, path: str, status: int) -> None:
+    await operator.refused(method, path, status)
+
+
+async def test_a_missing_version_is_not_found(operator: Api) -> None:
+    await operator.json("POST", "/functions", 201, json={"name": "account"})
+    for number in (1, 10**30):
+        (error,) = await operator.refused("GET", f"/functions/account/versions/{number}", 404)
+        assert f"no version {number}" in error["detail"]
+
+
+async def test_all_mistakes_of_a_manifest_are_entries_of_their_own(operator: Api) -> None:
+    await operator.json("POST", "/functions", 201, json={"name": "account"})
+    text = 'name = "Account"\nmain = 7\ncompatibility_date = "soon"\n'
+    errors = await operator.refused("POST", "/functions/account/versions", 422, data=bundle(text, component()))
+    assert [error["code"] for error in errors] == ["invalid_manifest"] * 3
+    for word, error in zip(("name", "main", "compatibility_date"), errors, strict=True):
+        assert error["detail"].startswith(word)
+
+
+async def test_an_upload_over_the_limit_is_refused_and_nothing_is_stored(host: Host, operator: Api) -> None:
+    await operator.json("POST", "/functions", 201, json={"name": "account"})
+    (error,) = await operator.refused("POST", "/functions/account/versions", 413, data=b"x" * (UPLOAD_BYTES_MAX + 1))
+    assert "larger than" in error["detail"]
+    assert host.work_files() == []
+    (error,) = await operator.refused("POST", "/functions/account/versions", 422, data=b"x" * UPLOAD_BYTES_MAX)
+    assert "not a zip" in error["detail"]
+    assert host.work_files() == []
+
+
+async def test_an_upload_of_unknown_length_is_cut_off_as_soon_as_it_is_too_large(host: Host, operator: Api) -> None:
+    await operator.json("POST", "/functions", 201, json={"name": "account"})
+    headers = {"authorization": f"Bearer {operator.key}"}
+    path = "/v1/functions/account/versions"
+    async with operator.client.request(path, method="POST", headers=headers) as connection:
+        for _ in range(UPLOAD_BYTES_MAX // 10_000 + 1):  # the body has no end: the reply comes without one
+            await connection.send(bytes(10_000))
+        await asyncio.wait_for(connection.receive(), 10)
+        assert connection.status_code == 413
+    assert host.work_files() == []
+
+
+async def test_an_upload_whose_client_goes_away_leaves_nothing(host: Host, operator: Api) -> None:
+    await operator.json("POST", "/functions", 201, json={"name": "account"})
+    headers = {"authorization": f"Bearer {operator.key}"}
+    async with operator.client.request("/v1/functions/account/versions", method="POST", headers=headers) as connection:
+        await connection.send(bundle(manifest(), component())[:100])
+        await connection.disconnect()
+    assert host.work_files() == []
+    assert (await operator.json("GET", "/functions/account"))["versions"] == 0
+
+
+async def test_an_unexpected_fault_tells_the_caller_its_request_id_only(
+    host: Host, operator: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(host.registry, "functions", fail)
+    response = await operator("GET", "/functions")
+    assert response.status_code == 500
+    (error,) = (await response.get_json())["errors"]
+    assert response.headers["x-request-id"] in error["detail"]
+    assert "secret" not in (await response.get_data(as_text=True))
+    logged = capsys.readouterr().err
+    assert response.headers["x-request-id"] in logged
+    assert "/secret/path" in logged
+
+
+async def test_every_request_has_an_id_of_its_own(operator: Api) -> None:
+    ids = {(await operator("GET", "/whoami")).headers["x-request-id"] for _ in range(3)}
+    assert len(ids) == 3

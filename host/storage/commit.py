@@ -4,10 +4,15 @@ A write without a sync costs microseconds; a sync costs a trip to the disk, howe
 *write*, each getting the next sequence number, and the scheduler calls `flush` once per round. Whoever must not
 speak before its writes are durable (a gate that holds a reply) asks for `when_synced`.
 
-Where the sync runs adapts to the disk. A fast sync runs on the loop: handing it to a thread and back costs more than it
-takes, and the thread has to win the GIL from a busy loop before it can report. A slow one runs in a thread of the
+Where the sync runs adapts to the disk. A fast sync runs on the loop: handing it to a thread and back costs about as
+much, and the thread has to win the GIL from a busy loop before it can report. A slow one runs in a thread of the
 committer's own, one at a time; whatever is written meanwhile forms the next group, whose sync starts at once. The
 thread's own measurements contain the wait for the GIL, so from time to time one sync is tried on the loop again.
+
+Measured with RocksDB on two shared cores: a write of two keys 6 us; a sync of 1, 16, 256 such writes 106, 165, 251 us;
+one write through the thread and back 175 us where it took 107 us on the loop. With a loop that spins and polls
+(uvloop, 16 writes a round, 200 us between polls) the thread needed 2.5 s (median) to report, and 1.4 ms since the loop
+gives way to it.
 
 Invariants:
 - a callback runs exactly once, in order of sequence numbers, never before the sync that covers its writes returned;

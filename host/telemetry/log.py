@@ -44,15 +44,20 @@ class _Settings:
 _settings = _Settings()
 
 
-def configure(*, level: str | None = None, as_json: bool | None = None, stream: TextIO | None = None) -> None:
-    """Change what is written and how, for every log; None leaves a setting. Raises ValueError for an unknown level."""
+def configure(
+    *, level: str | None = None, as_json: bool | None = None, stream: TextIO | None = None, to_stderr: bool = False
+) -> None:
+    """Change what is written, how and where, for every log; what is not given stays. `to_stderr` undoes `stream`.
+
+    Raises ValueError for an unknown level.
+    """
     if level is not None:
         if level not in LEVELS:
             raise ValueError(f"unknown log level {level!r}: use one of {', '.join(LEVELS)}")
         _settings.lowest = LEVELS[level]
     if as_json is not None:
         _settings.as_json = as_json
-    if stream is not None:
+    if stream is not None or to_stderr:
         _settings.stream = stream
 
 

@@ -13,6 +13,9 @@ from host.cli.console import CliError, say, say_json, say_table, size
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+_FIRST = ("name", "status", "url", "id", "version", "errors", "unavailable", "actors", "size")
+
+
 @click.command("list")
 @json_option
 def list_functions(as_json: bool) -> None:
@@ -36,8 +39,8 @@ def inspect(function: str, as_json: bool) -> None:
     if as_json:
         say_json(shown)
         return
-    for key, value in shown.items():
-        if value not in (None, "", [], {}):
+    for key in (*_FIRST, *(key for key in shown if key not in _FIRST)):
+        if (value := shown.get(key)) not in (None, "", [], {}):
             say(f"{key.replace('_', ' '):<14} {_plain(key, value)}")
     if shown["status"] == "deploy_failed" and shown["version"] is not None:
         say(f"The last ship failed; version {shown['version']} still serves.")
@@ -81,10 +84,13 @@ def _flat(value: Json, prefix: str = "") -> list[tuple[str, object]]:
 
 
 def _plain(key: str, value: object) -> str:
+    """One value of a function: a list is a line for each item, an actor is `BINDING → Type`."""
     if isinstance(value, list):
         return f"\n{'':<15}".join(_plain("", item) for item in value)
     if isinstance(value, dict):
-        return " ".join(f"{name}={item}" for name, item in value.items())
+        return " → ".join(map(str, value.values()))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return size(value) if key == "size" and isinstance(value, int) else str(value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -240,7 +241,7 @@ def test_a_second_process_is_told_which_folder_is_locked(writer: subprocess.Pope
 
 
 def test_what_was_synced_is_in_the_files_and_not_only_in_the_process(tmp_path: Path) -> None:
-    """A copy of the folder, taken while it is open, holds it. (That the disk was told: tools/crash, with strace.)"""
+    """A copy of the folder, taken while it is open, holds it."""
     engine = RocksEngine(tmp_path / "state")
     engine.write([(b"a", b"1")])
     engine.sync()
@@ -249,6 +250,29 @@ def test_what_was_synced_is_in_the_files_and_not_only_in_the_process(tmp_path: P
     assert copy.get(b"a") == b"1"
     copy.close()
     engine.close()
+
+
+SYNCER = """
+import os, sys
+from host.storage.rocks import RocksEngine
+engine = RocksEngine(sys.argv[1])
+for step in ("write", "sync", "write", "sync"):
+    os.write(2, step.encode())
+    engine.write([(b"key", b"value")]) if step == "write" else engine.sync()
+os.write(2, b"end")
+engine.close()
+"""
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace shows what reaches the kernel")
+def test_a_write_is_handed_to_the_kernel_at_once_and_a_sync_to_the_disk(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    command = ["strace", "-f", "-o", str(trace), "-e", "trace=write,fdatasync,fsync", sys.executable, "-c", SYNCER]
+    ran = subprocess.run([*command, str(tmp_path / "state")], cwd=Path(__file__).parents[2], capture_output=True)
+    assert ran.returncode == 0, ran.stderr
+    steps = re.split(r'write\(2, "(?:write|sync|end)"', trace.read_text())[1:5]
+    assert ["keyvalue" in re.sub(r"\\\d+", "", step) for step in steps] == [True, False, True, False]
+    assert ["fdatasync(" in step for step in steps] == [False, True, False, True]
 
 
 def test_a_torn_end_of_the_log_costs_only_the_writes_behind_the_tear(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ class SmallHost:
         return await asyncio.wait_for(future, 15)
 
     async def fetch(self, request: HttpRequest, actor: tuple[str, str] | None = None) -> HttpResponse:
-        method, url, headers, body, binary = request
+        method, url, headers, body, binary = request[:5]
         outcome = await self.outcome(actor, FETCH, method.encode(), url.encode(), headers, body, binary)
         if outcome.response is None:
             raise AssertionError(outcome)

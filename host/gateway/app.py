@@ -235,9 +235,8 @@ def _request(scope: Scope, head: translate.RequestHead, request_id: bytes, body:
     target = translate.request_target(raw_path, scope["query_string"])
     url = f"{scope['scheme']}://{head.host.decode('latin-1')}{target}"
     block = b"%sx-request-id: %s\n" % (head.block, request_id)
-    if body:
-        return HttpRequest(scope["method"], url, block, *body_to_wire(body))
-    return HttpRequest(scope["method"], url, block)
+    wire, binary = body_to_wire(body) if body else (b"", False)
+    return HttpRequest(scope["method"], url, block, wire, binary, request_id.decode())
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], length: int | None, body: bytes) -> None:

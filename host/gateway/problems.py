@@ -1,14 +1,15 @@
 """From an error to the reply a client sees: `{"errors": [{"code", "title", "detail"}]}`.
 
-What a tenant's code threw stays in the function's log; the client gets the request id to ask about. Everything else in
-the tree is the host's own words, made to be shown.
+The message of an actor's error is the tenant's: it stays in the function's log, and the client gets the request id to
+ask about. Every other error's detail is in the host's own words, made to be shown (`host.invoke.pool` never puts what
+a handler threw into one).
 """
 
 from __future__ import annotations
 
 import orjson
 
-from host.model.errors import ActorError, HandlerError, HostError, NotFound, TenureError, UsageError
+from host.model.errors import ActorError, HostError, NotFound, TenureError, UsageError
 
 RETRY_AFTER_S = b"1"
 
@@ -35,7 +36,7 @@ def unknown_host() -> NotFound:
 
 def problem(error: TenureError, request_id: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """(status, headers, JSON body) of an error; the headers have neither content-length nor x-request-id."""
-    if isinstance(error, (HandlerError, ActorError)):
+    if isinstance(error, ActorError):
         details: tuple[str, ...] = (f"The function failed. Its log says why, under request id {request_id.decode()}.",)
     else:
         details = error.details

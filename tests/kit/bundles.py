@@ -46,11 +46,8 @@ def component_of(project: Path) -> Path:
         return target
     CACHE.mkdir(mode=0o700, exist_ok=True)
     fresh = target.with_suffix(f".{os.getpid()}.wasm")
-    manifest = manifest_of(project)
     command = [_node(), str(SDK / "build.mjs"), "--project", str(project), "--out", str(fresh)]
-    command += ["--main", manifest.main]
-    if manifest.actors:
-        command += ["--actors", ",".join(dict.fromkeys(actor.type for actor in manifest.actors))]
+    command += ["--main", manifest_of(project).main]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=_BUILD_DEADLINE_S)
     if done.returncode != 0:
         raise AssertionError(f"building {project.name} failed:\n{done.stdout}\n{done.stderr}")

@@ -11,6 +11,7 @@ from quart.json.provider import DefaultJSONProvider
 from quart.wrappers import Response
 
 from host.admin import functions, problems, status, versions
+from host.admin.bodies import AdminRequest, drain
 from host.admin.requests import new_request_id
 from host.admin.services import EXTENSION, AdminServices
 
@@ -20,7 +21,7 @@ PREFIX = "/v1"
 def create_admin_app(services: AdminServices) -> Quart:
     app = Quart("host.admin", static_folder=None)
     app.extensions[EXTENSION] = services
-    # Uploads are counted as they come in (`requests.receive`); this bounds what waits in memory if the disk is slow.
+    app.request_class = AdminRequest
     app.config["MAX_CONTENT_LENGTH"] = services.publisher.limits.compressed_bytes_max
     if isinstance(app.json, DefaultJSONProvider):
         app.json.sort_keys = False  # fields come in the order that a person reads them in
@@ -38,7 +39,10 @@ def _begin() -> None:
     g.request_id = new_request_id()
 
 
-def _end(response: Response) -> Response:
+async def _end(response: Response) -> Response:
+    await drain()
+    if response.status_code == 204:
+        response.headers.pop("content-type", None)
     response.headers["x-request-id"] = g.request_id
     response.headers["cache-control"] = "no-store"
     return response

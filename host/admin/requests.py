@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from quart import request
 
+from host.admin.bodies import body
 from host.admin.services import services
 from host.model.errors import TooLarge, UsageError
 from host.model.limits import BundleLimits
@@ -31,13 +32,13 @@ def new_request_id() -> str:
 
 async def read_json(known: Collection[str]) -> dict[str, Any]:
     """The body, a JSON object with no other fields than `known`. Raises UsageError, TooLarge."""
-    body = bytearray()
-    async for chunk in request.body:
-        body += chunk
-        if len(body) > JSON_BYTES_MAX:
+    data = bytearray()
+    async for chunk in body():
+        data += chunk
+        if len(data) > JSON_BYTES_MAX:
             raise TooLarge(f"The body is larger than {JSON_BYTES_MAX} bytes.")
     try:
-        value = orjson.loads(bytes(body))
+        value = orjson.loads(bytes(data))
     except orjson.JSONDecodeError as error:
         raise UsageError(f"The body is not valid JSON: {error}.") from None
     if not isinstance(value, dict):
@@ -47,17 +48,17 @@ async def read_json(known: Collection[str]) -> dict[str, Any]:
     return value
 
 
-def text_field(body: dict[str, Any], name: str) -> str:
+def text_field(fields: dict[str, Any], name: str) -> str:
     """A string that has to be there. Raises UsageError."""
-    value = body.get(name)
+    value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise UsageError(f'The field "{name}" has to be a non-empty string.')
     return value
 
 
-def flag_field(body: dict[str, Any], name: str) -> bool:
+def flag_field(fields: dict[str, Any], name: str) -> bool:
     """true or false; false when it is absent. Raises UsageError."""
-    value = body.get(name, False)
+    value = fields.get(name, False)
     if not isinstance(value, bool):
         raise UsageError(f'The field "{name}" has to be true or false.')
     return value
@@ -79,16 +80,16 @@ async def receive_bundle() -> Path:
 
 
 async def _receive(path: Path, limits: BundleLimits) -> None:
-    received = 0
     waiting = bytearray()
-    async for chunk in request.body:
-        received += len(chunk)
-        if received > limits.compressed_bytes_max:
+    async for chunk in body():
+        if body().too_large:
             raise too_large(limits)
         waiting += chunk
         if len(waiting) >= _WRITE_BYTES:
             await asyncio.to_thread(_append, path, bytes(waiting))
             waiting.clear()
+    if body().too_large:
+        raise too_large(limits)
     await asyncio.to_thread(_append, path, bytes(waiting))
 
 

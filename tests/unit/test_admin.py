@@ -12,6 +12,7 @@ import pytest
 from quart import typing as quart_typing
 from quart.wrappers import Response
 
+from host.admin import bodies
 from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
 from host.model.limits import BUNDLE_LIMITS, TenantLimits
@@ -227,7 +228,10 @@ async def test_an_upload_over_the_limit_is_refused_and_nothing_is_stored(host: H
     assert host.work_files() == []
 
 
-async def test_an_upload_of_unknown_length_is_cut_off_as_soon_as_it_is_too_large(host: Host, operator: Api) -> None:
+async def test_an_upload_of_unknown_length_is_refused_before_its_end(
+    host: Host, operator: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "DRAIN_IDLE_S_MAX", 0.01)
     await operator.json("POST", "/functions", 201, json={"name": "account"})
     headers = {"authorization": f"Bearer {operator.key}"}
     path = "/v1/functions/account/versions"
@@ -237,6 +241,26 @@ async def test_an_upload_of_unknown_length_is_cut_off_as_soon_as_it_is_too_large
         await asyncio.wait_for(connection.receive(), 10)
         assert connection.status_code == 413
     assert host.work_files() == []
+
+
+async def test_an_upload_without_end_is_cut_off(host: Host, operator: Api) -> None:
+    await operator.json("POST", "/functions", 201, json={"name": "account"})
+    headers = {"authorization": f"Bearer {operator.key}"}
+    path = "/v1/functions/account/versions"
+    async with operator.client.request(path, method="POST", headers=headers) as connection:
+        for _ in range(bodies.DRAIN_FACTOR + 1):
+            await connection.send(bytes(UPLOAD_BYTES_MAX))
+        await asyncio.wait_for(connection.receive(), 10)
+        assert connection.status_code == 413
+
+
+async def test_a_body_over_the_limit_is_not_kept_in_memory() -> None:
+    body = bodies.CountedBody(None, 1_000)
+    for _ in range(100):
+        body.append(bytes(600))
+    assert body.too_large
+    assert body.received == 60_000
+    assert len(await anext(body)) == 600
 
 
 async def test_an_upload_whose_client_goes_away_leaves_nothing(host: Host, operator: Api) -> None:

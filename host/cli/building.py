@@ -130,7 +130,7 @@ def _run(command: list[str], root: Path, tell: Callable[[str], None]) -> None:
         raise CliError(f"The build was stopped by signal {-code} (it may take {BUILD_TIMEOUT_S:.0f} s at most).")
     if code != 0:
         lines = said.splitlines() or [f"The compiler ended with code {code} and said nothing."]
-        raise CliError("The build failed:", "Correct this and build again.", more=lines[-_COMPLAINT_LINES_MAX:])
+        raise CliError("The build failed:", "Correct this and try again.", more=lines[-_COMPLAINT_LINES_MAX:])
     for line in said.splitlines():
         if line.startswith("warning: "):
             warn(line.removeprefix("warning: "))

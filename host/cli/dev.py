@@ -28,6 +28,8 @@ from host.cli.console import CliError, say, size
 from host.cli.project import STATE_FOLDER, Project
 from host.cli.settings import Settings
 from host.config import DEFAULT_ADMIN, Address, ServeConfig
+from host.model.errors import TenureError
+from host.telemetry import log
 
 if TYPE_CHECKING:
     from host.telemetry.tail import Line
@@ -38,14 +40,16 @@ def run(folder: Path, listen: Address) -> None:
     work = project.load(folder)
     building.find_sdk(work.root)  # said now, not as the first of many build errors
     config = ServeConfig(work.root / STATE_FOLDER / "dev", listen, DEFAULT_ADMIN._replace(port=0))
+    log.configure(level="warn")  # the terminal is for the project; what the host does well goes without saying
     try:
         asyncio.run(_develop(work, config))
+    except TenureError as error:
+        raise CliError(error.detail) from None
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        raise CliError(
-            f"{listen} is in use.", "Stop what listens there, or take a free port: --listen 127.0.0.1:0."
-        ) from None
+        if error.errno == errno.EADDRINUSE:
+            hint = "Stop what listens there, or take a free port: --listen 127.0.0.1:0."
+            raise CliError(f"{listen} is in use.", hint) from None
+        raise CliError(str(error)) from None
 
 
 async def _develop(work: Project, config: ServeConfig) -> None:
@@ -84,6 +88,7 @@ class _Session:
     async def deploy(self) -> None:
         """Build and deploy what is on disk now. A mistake of the project is shown, never raised."""
         began = time.monotonic()
+        say("Building…", to=sys.stderr)
         try:
             work = await asyncio.to_thread(project.load, self._root)
             built = await asyncio.to_thread(building.build, work)

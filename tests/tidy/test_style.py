@@ -23,8 +23,8 @@ SCRIPTS = {
     for path in sorted((ROOT / folder).rglob("*"))
     if path.suffix in {".ts", ".js", ".mjs"} and not {"node_modules", "dist", ".tenure"} & set(path.parts)
 }
-PROGRAMS = {Path("host/sandbox/compile_child.py")}
-"""Modules that run as a process of their own, whose stdout is how they answer."""
+PROGRAMS = {Path("host/sandbox/compile_child.py"), Path("host/server.py")}
+"""Modules that run as a process of their own, whose stdout is how they answer; `server.run` is `tenure serve`."""
 
 
 def test_a_module_is_short_enough_to_hold_one_idea() -> None:

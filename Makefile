@@ -65,9 +65,11 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+# Not `npm ci`: it refuses any lock file here, because componentize-qjs names optional packages for three platforms that
+# the registry does not have. `install --no-save` keeps to the lock file's versions and digests just as well.
 $(SDK)/node_modules/.installed: $(SDK)/package.json $(SDK)/package-lock.json
 	@node -e 'if (parseInt(process.versions.node) < 20) { console.error("Tenure needs Node.js 20 or newer"); process.exit(1) }'
-	cd $(SDK) && $(NPM) ci
+	cd $(SDK) && $(NPM) install --no-save
 	@touch $@
 
 $(TARBALL): $(SDK)/node_modules/.installed $(SDK_SOURCES)

@@ -16,6 +16,7 @@ from host.admin import bodies
 from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
 from host.model.limits import BUNDLE_LIMITS, TenantLimits
+from host.model.manifest import LIMIT_KEYS
 from host.registry.records import DEFAULT_TENANT
 from tests.unit.registry_kit import Host, bundle, component, manifest
 
@@ -293,3 +294,14 @@ async def test_an_unexpected_fault_tells_the_caller_its_request_id_only(
 async def test_every_request_has_an_id_of_its_own(operator: Api) -> None:
     ids = {(await operator("GET", "/whoami")).headers["x-request-id"] for _ in range(3)}
     assert len(ids) == 3
+
+
+async def test_the_documentation_names_every_route_and_limit(operator: Api) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "admin-api.md").read_text()
+    headings = {line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")}
+    for rule in operator.client.app.url_map.iter_rules():
+        path = rule.rule.replace("<ref>", "{id or name}").replace("<int:number>", "{number}")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            assert f"{method} {path}" in headings
+    for key in LIMIT_KEYS:
+        assert f"| `{key}` |" in text

@@ -27,6 +27,7 @@ import os
 import struct
 from ctypes import (
     CFUNCTYPE,
+    PYFUNCTYPE,
     Structure,
     addressof,
     c_bool,
@@ -104,9 +105,13 @@ BYTES_DATA = bytes.__basicsize__ - 1
 """Offset of the data inside a CPython bytes object (checked at start): arguments point straight at it, uncopied."""
 
 
-def _bind(name: str, result: Any, *arguments: Any) -> Any:
-    """A prototype of our own for the symbol, so that wasmtime-py's declarations of it stay as they are."""
-    return CFUNCTYPE(result, *arguments)((name, dll))
+def _bind(name: str, result: Any, *arguments: Any, long: bool = False) -> Any:
+    """A prototype of our own for the symbol, so that wasmtime-py's declarations of it stay as they are.
+
+    Only what may run `long` gives the interpreter's lock up: winning it back costs more than a short call takes.
+    """
+    prototype = CFUNCTYPE if long else PYFUNCTYPE
+    return prototype(result, *arguments)((name, dll))
 
 
 HOST_FUNCTION = CFUNCTYPE(c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t)
@@ -121,9 +126,11 @@ engine_new = _bind("wasm_engine_new_with_config", c_void_p, c_void_p)
 engine_delete = _bind("wasm_engine_delete", None, c_void_p)
 engine_increment_epoch = _bind("wasmtime_engine_increment_epoch", None, c_void_p)
 
-component_new = _bind("wasmtime_component_new", c_void_p, c_void_p, c_char_p, c_size_t, c_void_p)
-component_serialize = _bind("wasmtime_component_serialize", c_void_p, c_void_p, c_void_p)
-component_deserialize_file = _bind("wasmtime_component_deserialize_file", c_void_p, c_void_p, c_char_p, c_void_p)
+component_new = _bind("wasmtime_component_new", c_void_p, c_void_p, c_char_p, c_size_t, c_void_p, long=True)
+component_serialize = _bind("wasmtime_component_serialize", c_void_p, c_void_p, c_void_p, long=True)
+component_deserialize_file = _bind(
+    "wasmtime_component_deserialize_file", c_void_p, c_void_p, c_char_p, c_void_p, long=True
+)
 component_delete = _bind("wasmtime_component_delete", None, c_void_p)
 component_export_index = _bind("wasmtime_component_get_export_index", c_void_p, c_void_p, c_void_p, c_char_p, c_size_t)
 export_index_delete = _bind("wasmtime_component_export_index_delete", None, c_void_p)
@@ -155,7 +162,7 @@ func_call_async = _bind(
     "wasmtime_component_func_call_async",
     *(c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p),
 )
-future_poll = _bind("wasmtime_call_future_poll", c_bool, c_void_p)
+future_poll = _bind("wasmtime_call_future_poll", c_bool, c_void_p, long=True)
 future_delete = _bind("wasmtime_call_future_delete", None, c_void_p)
 
 error_new = _bind("wasmtime_error_new", c_void_p, c_char_p)

@@ -56,7 +56,7 @@ function isPlain(value: unknown, depth: number): boolean {
       return false;
   }
   if (value === null) return true;
-  if (depth > DEPTH_MAX) return false;
+  if (depth >= DEPTH_MAX) return false;
   const prototype = getPrototypeOf(value);
   if (prototype === ObjectPrototype || prototype === null) {
     const names = keys(value);
@@ -83,7 +83,10 @@ const TYPED_ARRAYS = [
 ];
 const typedArrayNames = new Map<object | null, string>(TYPED_ARRAYS.map((one) => [one.prototype, one.name]));
 
-/** Builds the tagged copy. `ancestors` are the containers being walked: meeting one again is a cycle. */
+/** Builds the tagged copy. `ancestors` are the containers being walked: meeting one again is a cycle.
+ *
+ *  Two calls deep for each level of the value, and no callbacks: a guest's stack holds few frames of interpreted code.
+ */
 class Encoder {
   readonly #ancestors: object[] = [];
   readonly #path: (string | number)[] = [];
@@ -104,66 +107,91 @@ class Encoder {
       case "symbol":
         return this.#refuse("a symbol");
       default:
-        return value === null ? null : this.#object(value as object);
+        return value === null ? null : this.#container(value as object);
     }
   }
 
-  #object(value: object): unknown {
+  /** Whatever has items is walked here; the rest is a leaf. */
+  #container(value: object): unknown {
+    const prototype = getPrototypeOf(value);
+    const plain = prototype === ObjectPrototype || prototype === null;
+    const keyed = plain || prototype === Map.prototype;
+    if (!keyed && prototype !== Set.prototype && !(prototype === ArrayPrototype && isArray(value))) {
+      return this.#leaf(value, prototype);
+    }
     if (this.#ancestors.includes(value)) this.#refuse("a cycle: the value contains itself");
     if (this.#ancestors.length >= DEPTH_MAX) this.#refuse(`nested more than ${DEPTH_MAX} levels deep`);
+    const names = plain ? keys(value) : undefined;
+    const items = names === undefined ? this.#itemsOf(value) : names;
     this.#ancestors.push(value);
+    const path = this.#path;
+    const encoded: unknown[] = [];
+    for (let i = 0; i < items.length; i++) {
+      if (plain) {
+        path.push(items[i] as string);
+        encoded.push(this.encode((value as Record<string, unknown>)[items[i] as string]));
+      } else if (keyed) {
+        const [key, item] = items[i] as [unknown, unknown];
+        path.push(`<key ${i}>`);
+        const encodedKey = this.encode(key);
+        path[path.length - 1] = i;
+        encoded.push([encodedKey, this.encode(item)]);
+      } else {
+        path.push(i);
+        encoded.push(this.encode(items[i]));
+      }
+      path.pop();
+    }
+    this.#ancestors.pop();
+    if (names !== undefined) return objectOf(names, encoded);
+    return prototype === ArrayPrototype ? encoded : keyed ? { $map: encoded } : { $set: encoded };
+  }
+
+  #itemsOf(value: object): readonly unknown[] {
+    if (isArray(value)) return value;
     try {
-      return this.#tagged(value, getPrototypeOf(value));
+      return Array.from(
+        getPrototypeOf(value) === Map.prototype
+          ? mapEntries.call(value as Map<unknown, unknown>)
+          : setValues.call(value as Set<unknown>),
+      );
+    } catch {
+      return this.#refuse("an object that only pretends to be a Map or a Set");
+    }
+  }
+
+  #leaf(value: object, prototype: object | null): unknown {
+    try {
+      if (prototype === Date.prototype) {
+        const time = dateTime.call(value as Date);
+        return { $date: time === time ? time : null };
+      }
+      if (prototype === RegExp.prototype) return { $regexp: [(value as RegExp).source, (value as RegExp).flags] };
+      const name = bytesName(prototype);
+      if (name !== undefined) return { $bytes: [name, base64Of(value as ArrayBuffer | ArrayBufferView)] };
     } catch (error) {
-      if (error instanceof CodecError || !(error instanceof TypeError)) throw error;
-      return this.#refuse(error.message); // an object that only pretends, such as Object.create(Date.prototype)
-    } finally {
-      this.#ancestors.pop();
+      // an object that only pretends, such as Object.create(Date.prototype), or a detached buffer
+      this.#refuse((error as Error).message);
     }
-  }
-
-  #tagged(value: object, prototype: object | null): unknown {
-    if (prototype === ObjectPrototype || prototype === null) return this.#plainObject(value as Record<string, unknown>);
-    if (prototype === ArrayPrototype && isArray(value)) return Array.from(value, (item, i) => this.#at(i, item));
-    if (prototype === Date.prototype) {
-      const time = dateTime.call(value as Date);
-      return { $date: time === time ? time : null };
-    }
-    if (prototype === Map.prototype) {
-      const entries = Array.from(mapEntries.call(value as Map<unknown, unknown>));
-      return { $map: entries.map(([key, item], i) => [this.#at(`<key ${i}>`, key), this.#at(i, item)]) };
-    }
-    if (prototype === Set.prototype) {
-      return { $set: Array.from(setValues.call(value as Set<unknown>), (item, i) => this.#at(i, item)) };
-    }
-    if (prototype === RegExp.prototype) return { $regexp: [(value as RegExp).source, (value as RegExp).flags] };
-    const name = bytesName(prototype);
-    if (name !== undefined) return { $bytes: [name, base64Of(value as ArrayBuffer | ArrayBufferView)] };
     return this.#refuse(instanceDescription(value));
-  }
-
-  #plainObject(value: Record<string, unknown>): unknown {
-    const copy: Record<string, unknown> = {};
-    let wrap = false;
-    for (const name of keys(value)) {
-      const item = this.#at(name, value[name]);
-      if (name.charCodeAt(0) === 36) wrap = true;
-      if (name === "__proto__") defineProperty(copy, name, { value: item, enumerable: true });
-      else copy[name] = item;
-    }
-    return wrap ? { $object: copy } : copy;
-  }
-
-  #at(step: string | number, value: unknown): unknown {
-    this.#path.push(step);
-    const encoded = this.encode(value);
-    this.#path.pop();
-    return encoded;
   }
 
   #refuse(what: string): never {
     throw new CodecError(`${pathText(this.#path)} cannot be sent or stored: ${what}`);
   }
+}
+
+/** The object with these keys and encoded values, wrapped when a key looks like a tag. */
+function objectOf(names: readonly string[], values: readonly unknown[]): unknown {
+  const copy: Record<string, unknown> = {};
+  let wrap = false;
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i]!;
+    if (name.charCodeAt(0) === 36) wrap = true;
+    if (name === "__proto__") defineProperty(copy, name, { value: values[i], enumerable: true });
+    else copy[name] = values[i];
+  }
+  return wrap ? { $object: copy } : copy;
 }
 
 function encodeNumber(value: number): unknown {

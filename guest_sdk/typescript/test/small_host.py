@@ -84,10 +84,15 @@ class World:
     def __init__(self, host: SmallHost, actor: tuple[str, str] | None) -> None:
         self.host = host
         identity = {"type": actor[0], "name": actor[1]} if actor else None
-        self.config = json.dumps({
-            "function": "guest", "actor": identity, "actors": [{"binding": b, "type": t} for b, t in host.bindings.items()],
-            "vars": {"GREETING": "hello"}, "secrets": {"KEY": "s3cret"},
-        }).encode()
+        self.config = json.dumps(
+            {
+                "function": "guest",
+                "actor": identity,
+                "actors": [{"binding": b, "type": t} for b, t in host.bindings.items()],
+                "vars": {"GREETING": "hello"},
+                "secrets": {"KEY": "s3cret"},
+            }
+        ).encode()
 
     def log(self, call: Call, level: str, message: str) -> None:
         self.host.lines.append((level, message))
@@ -105,8 +110,16 @@ class World:
         self.host.start(actor, INVOKE, (method, arguments), done)
 
     def fetch(
-        self, call: Call, operation: int, binding: bytes, name: bytes, method: bytes, url: bytes, headers: bytes,
-        body: bytes, binary: bool,
+        self,
+        call: Call,
+        operation: int,
+        binding: bytes,
+        name: bytes,
+        method: bytes,
+        url: bytes,
+        headers: bytes,
+        body: bytes,
+        binary: bool,
     ) -> None:
         def done(outcome: Outcome) -> None:
             if outcome.response is not None:

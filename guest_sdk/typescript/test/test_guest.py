@@ -19,6 +19,7 @@ sys.path.insert(0, str(HERE))
 from small_host import SmallHost  # noqa: E402
 
 from host.model.message import HttpRequest  # noqa: E402
+from host.sandbox.instance import FETCH, INVOKE  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,32 @@ async def test_endless_recursion_ends_the_call_and_a_fresh_instance_answers(gues
     outcome = await guest.invoke("Probe", "one", "recurses")
     assert outcome.kind == "crashed" or (outcome.kind, outcome.name) == ("failed", "ActorCrashedError")
     assert await returned(guest, "inherited") == "from the base"
+
+
+async def test_the_guest_writes_and_reads_the_vectors_of_the_wire_form(guest: SmallHost) -> None:
+    vectors = json.loads((HERE.parents[1] / "conformance" / "codec.json").read_text())
+    for vector in vectors["values"]:
+        text = vector["text"].encode()
+        if "reads" not in vector:
+            outcome = await guest.invoke("Probe", "one", "evaluate", vector["value"])
+            assert outcome.value == text, vector["name"]
+        outcome = await guest.outcome(("Probe", "one"), INVOKE, b"echo", b"[%s]" % text)
+        assert "reads" in vector or outcome.value == text, vector["name"]
+    for vector in vectors["refused"]:
+        outcome = await guest.outcome(("Probe", "one"), INVOKE, b"echo", b"[%s]" % vector["text"].encode())
+        assert outcome.name == "CodecError", vector["name"]
+    for vector in vectors["unsendable"]:
+        name, message = await failed(guest, "evaluate", vector["value"])
+        assert (name, message.split(" cannot be")[0]) == ("CodecError", vector["place"])
+
+
+async def test_the_deepest_value_crosses_and_a_deeper_one_is_refused(guest: SmallHost) -> None:
+    nest = "((depth) => { let value = []; while (--depth) value = [value]; return value })"
+    assert (await guest.invoke("Probe", "one", "evaluate", f"{nest}(256)")).value == b"[" * 256 + b"]" * 256
+    for depth in (257, 50_000):
+        name, message = await failed(guest, "evaluate", f"{nest}({depth})")
+        assert name == "CodecError"
+        assert message.endswith("nested more than 256 levels deep")
 
 
 async def test_timers_fire_in_the_order_of_their_time(guest: SmallHost) -> None:
@@ -166,7 +193,7 @@ async def test_the_web_platform_works_inside_the_guest(guest: SmallHost) -> None
     assert (host, both, path) == ("a.example:8443", ["1", "2"], "/p/q")
     assert (same, size, clone, reason, text) == (True, 600, {"a": [1]}, "TimeoutError", True)
     assert (lossy, can) == ("\ufffdA", False)
-    assert guest.lines[0] == ("info", "seen { a: [ 1, \"x\" ], at: 1970-01-01T00:00:00.000Z } 5n")
+    assert guest.lines[0] == ("info", 'seen { a: [ 1, "x" ], at: 1970-01-01T00:00:00.000Z } 5n')
     assert guest.lines[1][1].startswith("RangeError: logged\n")
 
 
@@ -196,7 +223,5 @@ async def test_bytes_and_cookies_leave_as_they_were(guest: SmallHost) -> None:
     ("/throws", "failed", "TypeError"), ("/nothing", "failed", "TypeError"), ("/never", "stalled", ""),
 ])  # fmt: skip
 async def test_a_handler_that_does_not_answer_is_told_apart(guest: SmallHost, path: str, kind: str, name: str) -> None:
-    from host.sandbox.instance import FETCH
-
     outcome = await guest.outcome(None, FETCH, b"GET", b"http://x" + path.encode(), b"", b"", False)
     assert (outcome.kind, outcome.name) == (kind, name)

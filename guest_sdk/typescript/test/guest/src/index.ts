@@ -44,6 +44,14 @@ export class Probe extends Base {
     return value;
   }
 
+  evaluate(expression: string) {
+    return (0, eval)(`(${expression})`);
+  }
+
+  depth(n: number): number {
+    return n === 0 ? 0 : 1 + this.depth(n - 1);
+  }
+
   nothing() {}
 
   _hidden() {}

@@ -156,16 +156,22 @@ class Host:
 
         return changed
 
+    def gateway(self) -> Gateway:
+        """The data plane's ASGI callable."""
+        return Gateway(self.registry.route, self.handlers.fetch, self.config.base_domain)
+
+    def services(self) -> AdminServices:
+        """What the admin API works on."""
+        return AdminServices(self.registry, self.publisher, self.function_url, self.status)
+
     async def listen(self, stack: AsyncExitStack) -> None:
         """Open the two ports. Raises OSError when an address cannot be had."""
         config = self.config
-        gateway = Gateway(self.registry.route, self.handlers.fetch, config.base_domain)
-        edge = (UvicornEdge if config.edge_server == "uvicorn" else HypercornEdge)(gateway, *config.listen)
+        edge = (UvicornEdge if config.edge_server == "uvicorn" else HypercornEdge)(self.gateway(), *config.listen)
         port = await edge.start()
         stack.push_async_callback(edge.stop, GRACE_S)
         self.listen_url = f"http://{config.listen._replace(port=port)}"
-        services = AdminServices(self.registry, self.publisher, self.function_url, self.status)
-        admin = HypercornEdge(cast(AsgiApp, create_admin_app(services)), *config.admin)
+        admin = HypercornEdge(cast(AsgiApp, create_admin_app(self.services())), *config.admin)
         port = await admin.start()
         stack.push_async_callback(admin.stop, GRACE_S)
         self.admin_url = f"http://{config.admin._replace(port=port)}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.conftest import FUNCTIONS, Ship
+from tests.conftest import FUNCTIONS, SESSION, Ship
 from tests.kit.http import Site
 from tests.kit.process import HostProcess
+
+pytestmark = SESSION
 
 ACCOUNT = FUNCTIONS / "account"
 
@@ -30,15 +32,15 @@ async def _follow_the_page(site: Site) -> None:
         assert reply.headers["content-type"] == "application/json"
 
 
-async def test_every_reply_of_the_quick_start_is_equal_to_the_pages(ship: Ship) -> None:
-    site = await ship(ACCOUNT)
+async def test_every_reply_of_the_quick_start_is_equal_to_the_pages(shared: Ship) -> None:
+    site = await shared(ACCOUNT)
     for path in ("/health/liveness", "/health/readiness"):
         assert (await site.get(path)).text == "ok"
     await _follow_the_page(site)
 
 
-async def test_what_the_quick_start_does_not_route_is_the_pages_404_and_400(ship: Ship) -> None:
-    site = await ship(ACCOUNT)
+async def test_what_the_quick_start_does_not_route_is_the_pages_404_and_400(shared: Ship) -> None:
+    site = await shared(ACCOUNT)
     for method, path in [("GET", "/"), ("GET", "/accounts/a/deposit"), ("POST", "/accounts/a/balance")]:
         reply = await site.ask(method, path)
         assert (reply.status_code, reply.text) == (404, "not found")
@@ -46,8 +48,8 @@ async def test_what_the_quick_start_does_not_route_is_the_pages_404_and_400(ship
     assert (reply.status_code, reply.json()) == (400, {"error": "amount (number) required"})
 
 
-async def test_500_concurrent_debits_of_1_take_exactly_the_300_there_are(ship: Ship) -> None:
-    site = await ship(ACCOUNT)
+async def test_500_concurrent_debits_of_1_take_exactly_the_300_there_are(shared: Ship) -> None:
+    site = await shared(ACCOUNT)
     await site.post("/accounts/shared/deposit", json={"amount": 300})
     replies = await asyncio.gather(*(site.post("/accounts/shared/debit", json={"amount": 1}) for _ in range(500)))
     answers = [reply.json() for reply in replies]

@@ -9,11 +9,14 @@
  *  {"step","ms","bytes"}, or {"error":[...]}); mistakes go to stderr as `file:line:column: what is wrong`, exit code 1.
  */
 import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { SourceMap } from "node:module";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 const HERE = dirname(realpathSync(fileURLToPath(import.meta.url)));
+/** How long the top level of a module may run. */
+const START_S_MAX = 60;
 const MANIFESTS = ["tenure.toml", "telnyx.toml"];
 const MODULE_NAMES = ["@tenure/edge-runtime", "@telnyx/edge-runtime"];
 
@@ -76,8 +79,9 @@ async function bundle(project, main) {
       result.outputFiles.find((file) => file.path.endsWith(name)));
     return { code: code.text, map: map.text, warnings: result.warnings.map(messageLine) };
   } catch (error) {
-    if (Array.isArray(error.errors)) throw new BuildError(error.errors.map(messageLine));
-    throw error;
+    if (!Array.isArray(error.errors)) throw error;
+    const shown = JSON.stringify(relative(project, runtime));
+    throw new BuildError(error.errors.map((one) => messageLine(one).replace(shown, JSON.stringify(MODULE_NAMES[0]))));
   }
 }
 
@@ -86,21 +90,44 @@ function messageLine({ text, location }) {
 }
 
 /** The component: the engine with the bundle's top level already run. */
-async function snapshot(code, optSize) {
+async function snapshot({ code, map }, project, optSize) {
   const { componentize } = await import("componentize-qjs");
+  const options = { witPath: witPath(), world: "function", jsSource: code, stubWasi: true, optSize };
+  let timer;
+  const overdue = new Promise((_, reject) => {
+    const line = `the module is still running after ${START_S_MAX} s: its top level never ends`;
+    timer = setTimeout(() => reject(new BuildError([line])), START_S_MAX * 1000);
+  });
   try {
-    const { component } = await componentize({
-      witPath: witPath(), world: "function", jsSource: code, stubWasi: true, optSize,
-    });
-    return component;
+    return (await Promise.race([componentize(options), overdue])).component;
   } catch (error) {
-    throw new BuildError([`the module could not be started: ${snapshotMessage(String(error.message ?? error))}`]);
+    if (error instanceof BuildError) throw error;
+    throw new BuildError([startMessage(String(error.message ?? error), new SourceMap(JSON.parse(map)), project)]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
-/** What the top level of the module threw, without the tool's own words around it. */
-function snapshotMessage(text) {
-  return text.trim();
+/** What the top level of the module threw, and where in the project, without the tool's own words around it. */
+function startMessage(text, map, project) {
+  if (text.includes("blocking on a promise")) {
+    return "the module never finishes: its top level awaits a promise that nothing settles while it is being built";
+  }
+  if (text.includes("wasm backtrace")) {
+    return "the module crashed while it was being built: its top level recurses without end or runs out of memory";
+  }
+  const [message, ...stack] = text.trim().split("\n");
+  const thrown = message.replace(/^.*?JavaScript module evaluation: (?:Error: ?)?/, "");
+  for (const frame of stack) {
+    const at = /:(\d+):(\d+)\)?$/.exec(frame);
+    const found = at === null ? {} : map.findEntry(Number(at[1]) - 1, Number(at[2]) - 1);
+    if (found.originalSource === undefined || found.originalSource === "tenure-entry.js") continue;
+    const file = resolve(project, found.originalSource);
+    if (file.startsWith(join(HERE, "src"))) continue; // a frame of the SDK: its caller is the author's
+    const place = `${relative(project, file)}:${found.originalLine + 1}:${found.originalColumn + 1}`;
+    return `${place}: the module threw while it was being built: ${thrown}`;
+  }
+  return `the module threw while it was being built: ${thrown}`;
 }
 
 /** Builds `project` into the file `out` and its map. `report(step, ms, bytes)` hears of each step. */
@@ -114,7 +141,7 @@ export async function buildProject({ project, out, main, optSize = false, report
   report("bundle", performance.now() - started, Buffer.byteLength(bundled.code));
 
   started = performance.now();
-  const component = await snapshot(bundled.code, optSize);
+  const component = await snapshot(bundled, folder, optSize);
   mkdirSync(dirname(resolve(out)), { recursive: true });
   writeFileSync(out, component);
   writeFileSync(`${out}.map`, bundled.map);
@@ -164,5 +191,5 @@ async function main() {
 }
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === join(HERE, "build.mjs")) {
-  process.exitCode = await main();
+  process.exit(await main()); // a module that never ends keeps a thread of its own busy
 }

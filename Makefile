@@ -26,6 +26,7 @@ demo: setup ## The quick start: ship an account actor, curl it, kill the host, c
 	@$(BIN)/python tools/demo.py
 
 test: setup ## Run all tests.
+	cd $(SDK) && $(NPM) run --silent test
 	$(BIN)/python -m pytest
 
 check: setup lint types contract test ## What CI runs: lint, types, import contract, tests.

@@ -5,7 +5,8 @@
 The call owns its instance while it lasts: it starts the export, delivers the outcomes of operations one by one,
 meters CPU time, and ends when the guest has said its outcome and nothing more is left to run in it. What the guest
 asks for during a slice (operations, log lines) waits in `_outbox` until the slice is over and is done on the loop; so
-imports touch nothing but this object, whatever thread the guest is polled on.
+imports touch nothing but this object, whatever thread the guest is polled on. What can be asked for without end in one
+slice is kept bounded: operations by their number, log lines by their bytes, the rest as the last thing said.
 
 Ending is final: `done` is called exactly once, on the loop, with the outcome. When the outcome is anything but
 `returned`, `responded` or `failed`, the instance has been closed.
@@ -24,13 +25,19 @@ from host.model.limits import Limits
 from host.model.message import HttpResponse
 from host.sandbox.instance import REJECT, RESOLVE, RESOLVE_RESPONSE, Export, Instance
 from host.sandbox.outcome import Outcome
-from host.sandbox.ports import Storage, World
+from host.sandbox.ports import Refusal, Storage, World
+from host.telemetry import log
 
 if TYPE_CHECKING:
     from host.sandbox.scheduler import Scheduler
 
+FAILED = "the host failed while running it"
+LEVELS = frozenset(("debug", "info", "warn", "error"))
 SLICE_S = 0.004
 """A tick may come right after a guest began; within this time it is simply polled again."""
+
+
+_log = log.get("sandbox")
 
 
 class GuestFault(Exception):
@@ -51,9 +58,11 @@ class Call:
     """See the module. Times are seconds; `cpu_s` is what the guest has used so far."""
 
     __slots__ = (
+        "_began",
+        "_block_said",
+        "_cancelled",
         "_inbox",
         "_log_bytes",
-        "_next_operation",
         "_outbox",
         "_pending",
         "blocked",
@@ -105,12 +114,15 @@ class Call:
         self._inbox: deque[tuple[Export, tuple[Any, ...]]] = deque()
         self._outbox: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._pending: dict[int, TimerHandle | None] = {}
-        self._next_operation = 1
+        self._cancelled: set[int] = set()
+        self._block_said = False
+        self._began = 0.0
         self._log_bytes = 0
 
     def start(self, export: Export, *parameters: Any) -> None:
         """Queue the call. Its wall-clock limit runs from now."""
         self._inbox.append((export, parameters))
+        self._began = self.clock.monotonic()
         self.scheduler.watch(self, self.wall_s)
         self.scheduler.submit(self)
 
@@ -119,14 +131,15 @@ class Call:
     def start_operation(self, begin: Callable[..., None], arguments: tuple[Any, ...]) -> int:
         if len(self._pending) >= self.limits.operations_max:
             raise GuestFault(f"more than {self.limits.operations_max} operations under way at once")
-        operation = self._next_operation
-        self._next_operation = operation + 1
+        self.instance.operations += 1
+        operation = self.instance.operations
         self._pending[operation] = None
         self._outbox.append((begin, (self, operation, *arguments)))
         return operation
 
     def cancel_timer(self, operation: int) -> None:
-        self._outbox.append((Call._cancel_timer, (self, operation)))
+        if operation in self._pending:
+            self._cancelled.add(operation)
 
     def end(self, outcome: Outcome) -> None:
         if self.outcome is not None:
@@ -137,6 +150,8 @@ class Call:
         limit = self.limits.log_bytes_per_call_max
         if self._log_bytes > limit:
             return
+        if level not in LEVELS:
+            level = "info"
         self._log_bytes += len(message) + 16
         if self._log_bytes > limit:
             level, message = "warn", f"more than {limit} bytes of log in one call: the rest is dropped"
@@ -144,8 +159,7 @@ class Call:
 
     def block(self, blocked: bool) -> None:
         self.blocked = blocked
-        wall_s = self.limits.init_wall_s if blocked else self.wall_s
-        self._outbox.append((self.scheduler.watch, (self, wall_s)))
+        self._block_said = True
 
     # Operations, on the loop.
 
@@ -155,12 +169,21 @@ class Call:
             fire = partial(call.resolve, operation, b"")
             call._pending[operation] = call.clock.call_later(milliseconds / 1000, fire)
 
-    @staticmethod
-    def _cancel_timer(call: Call, operation: int) -> None:
-        handle = call._pending.get(operation)
-        if handle is not None:
-            handle.cancel()
-            del call._pending[operation]
+    def _cancel_timers(self) -> None:
+        for operation in self._cancelled:
+            handle = self._pending.get(operation)
+            if handle is not None:
+                handle.cancel()
+                del self._pending[operation]
+        self._cancelled.clear()
+
+    def _watch_block(self) -> None:
+        """The limit that holds from now on. Blocking again and again buys no more than one of each in all."""
+        self._block_said = False
+        if self.clock.monotonic() - self._began > self.wall_s + self.limits.init_wall_s:
+            self.overdue()
+        else:
+            self.scheduler.watch(self, self.limits.init_wall_s if self.blocked else self.wall_s)
 
     def resolve(self, operation: int, value: bytes) -> None:
         """An operation is done: tell the guest. Ignored when the call has ended or the operation is not under way."""
@@ -179,8 +202,7 @@ class Call:
             return
         del self._pending[operation]
         self._inbox.append((export, parameters))
-        if not self.owned:
-            self.scheduler.submit(self)
+        self.scheduler.submit(self)
 
     def cancel(self) -> None:
         """Nobody waits for the outcome any more: stop at the next possible moment."""
@@ -239,16 +261,29 @@ class Call:
             outbox, self._outbox = self._outbox, []
             for begin, arguments in outbox:
                 begin(*arguments)
-        if self.ended:
-            return
+                if self.ended:
+                    return
+        if self._cancelled:
+            self._cancel_timers()
         if self.outcome is not None:
             self.finish(self.outcome)
+            return
+        if self._block_said:
+            self._watch_block()
+        if self.ended:
+            return
+        if self.over_cpu():
+            self.finish_over_cpu()
         elif self._inbox:
             self.scheduler.submit(self)
         elif not self._pending:
             self.finish(Outcome("stalled", message="it waits for a promise that nothing can settle"))
 
+    def finish_over_cpu(self) -> None:
+        self.finish(Outcome("crashed", message=f"it used more than its {self.limits.call_cpu_s:g} s of CPU time"))
+
     def finish(self, outcome: Outcome) -> None:
+        """End with `outcome`. Nothing that goes wrong above (a log, `done`) leaves this call half ended."""
         if self.ended:
             return
         self.ended = True
@@ -259,13 +294,20 @@ class Call:
         self._pending.clear()
         self._inbox.clear()
         self.instance.call = None
+        outbox, self._outbox = self._outbox, []
         if outcome.kind not in ("returned", "responded", "failed"):
-            for begin, arguments in self._outbox:
-                if begin == self.world.log:
-                    begin(*arguments)
             self.instance.close()
-        self._outbox.clear()
-        self.done(self, outcome)
+            for begin, arguments in outbox:
+                if begin == self.world.log:
+                    _guarded("log_failed", begin, *arguments)
+        _guarded("done_failed", self.done, self, outcome)
+
+
+def _guarded(event: str, callback: Callable[..., None], *arguments: Any) -> None:
+    try:
+        callback(*arguments)
+    except Exception as error:
+        _log.exception(event, error)
 
 
 def _trap_reason(instance: Instance) -> str:
@@ -273,8 +315,11 @@ def _trap_reason(instance: Instance) -> str:
     failure, trap = instance.failure, instance.trap or ""
     if isinstance(failure, GuestFault):
         return str(failure)
-    if failure is not None:
+    if isinstance(failure, ValueError | Refusal):
         return "it used a host function in a way that is not allowed"
+    if failure is not None:
+        _log.exception("import_failed", failure)
+        return FAILED
     if "call stack exhausted" in trap:
         return "it ran out of stack (endless recursion?)"
     for line in reversed(trap.splitlines()):

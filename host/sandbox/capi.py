@@ -261,12 +261,12 @@ def set_refusal(at: int, name: str, message: str) -> None:
 
 
 def read_option_string(pointer: int) -> bytes | None:
-    """The text behind an option's pointer, or None. Raises TypeError when the guest passed another kind of value."""
+    """The text behind an option's pointer, or None. Raises ValueError when the guest passed another kind of value."""
     if not pointer:
         return None
     kind, size, data = _STRING.unpack(string_at(pointer, VAL_SIZE))
     if kind != STRING:
-        raise TypeError("an option of a string was expected")
+        raise ValueError("an option of a string was expected")
     return string_at(data, size)
 
 
@@ -275,7 +275,7 @@ def read_option_f64(pointer: int) -> float | None:
         return None
     kind, value = _F64.unpack(string_at(pointer, VAL_SIZE))
     if kind != F64:
-        raise TypeError("an option of a float was expected")
+        raise ValueError("an option of a float was expected")
     return float(value)
 
 

@@ -94,6 +94,7 @@ class Instance:
         "component",
         "engine",
         "failure",
+        "operations",
         "ready",
         "trap",
     )
@@ -104,6 +105,7 @@ class Instance:
         self.call: Call | None = None
         self.failure: BaseException | None = None
         self.trap: str | None = None
+        self.operations = 0
         self.ready = False
         self._future: int | None = None
         self._kept: tuple[Any, ...] = ()
@@ -147,7 +149,7 @@ class Instance:
         function = self._at + _FUNCS_AT + _FUNC_SIZE * export.number
         if not self._found >> export.number & 1:
             index = self.component.export_index(export.number)
-            if not capi.instance_get_func(self._at + _INSTANCE_AT, self._context, index, function):
+            if not index or not capi.instance_get_func(self._at + _INSTANCE_AT, self._context, index, function):
                 raise RuntimeError(f"the component has no export {export.name}")
             self._found |= 1 << export.number
         export.write(self._block, parameters)

@@ -25,7 +25,8 @@ class Refusal(Exception):
 class Storage(Protocol):
     """The running turn's view of its actor's storage. `txn` 0 is the turn; other numbers come from `begin`.
 
-    A `txn` that is not open raises ValueError, which traps the guest.
+    A `txn` that is not open raises ValueError, which traps the guest, as does a `Refusal` where the world has no place
+    for one. Any other exception is the host's own failure: it is logged, and the call ends as crashed.
     """
 
     def get(self, txn: int, key: bytes) -> bytes | None: ...

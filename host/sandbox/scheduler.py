@@ -18,7 +18,7 @@ from collections.abc import Callable
 from time import perf_counter, thread_time
 
 from host.model.clock import Clock, TimerHandle
-from host.sandbox.call import Call
+from host.sandbox.call import FAILED, Call
 from host.sandbox.engine import Engine
 from host.sandbox.outcome import Outcome
 from host.telemetry import log
@@ -53,7 +53,9 @@ class Scheduler:
         return len(self._lengths)
 
     def submit(self, call: Call) -> None:
-        """`call` has something to run. The loop only."""
+        """`call` has something to run. Nothing happens when it is queued or being polled already. The loop only."""
+        if call.owned:
+            return
         call.owned = True
         queue = self._ready.get(call.tenant)
         if queue is None:
@@ -79,11 +81,17 @@ class Scheduler:
             self._run(call)
             if perf_counter() > end:
                 break
-        for callback in self.round_end:
-            callback()
+        self._end_round()
         self._scheduled = bool(tenants)
         if tenants:
             self.loop.call_soon(self._round)
+
+    def _end_round(self) -> None:
+        for callback in self.round_end:
+            try:
+                callback()
+            except Exception as error:  # the next round must come all the same
+                _log.exception("round_end_failed", error)
 
     def _run(self, call: Call) -> None:
         call.owned = False
@@ -96,15 +104,14 @@ class Scheduler:
             if returned:
                 call.after_return()
             elif call.over_cpu():
-                call.finish(Outcome("crashed", message=_cpu_reason(call)))
+                call.finish_over_cpu()
             elif call.cpu_s > BURN_AFTER_S:
                 call.owned = True
                 self._burner.take(call)
             else:
                 self.submit(call)
         except Exception as error:
-            _log.exception("call_failed", error)
-            call.stop(Outcome("crashed", message="the host failed while running it"))
+            _failed(call, error)
 
     # Background polling.
 
@@ -112,7 +119,7 @@ class Scheduler:
         return self._burner.holds(call)
 
     def burned(self, call: Call, returned: bool) -> None:
-        """The background thread is through with `call`: it returned, or it is to be killed."""
+        """The background thread is through with `call`: it returned, or it is to be killed. The loop only."""
         self._burner.drop(call)
         call.owned = False
         if call.ended:
@@ -120,16 +127,20 @@ class Scheduler:
         if call.kill is not None:
             call.finish(call.kill)
         elif returned:
-            call.after_return()
-            for callback in self.round_end:
-                callback()
+            try:
+                call.after_return()
+            except Exception as error:
+                _failed(call, error)
+            self._end_round()
         else:
-            call.finish(Outcome("crashed", message=_cpu_reason(call)))
+            call.finish_over_cpu()
 
     # Wall-clock limits.
 
     def watch(self, call: Call, wall_s: float) -> None:
-        """(Re)start the wall-clock limit of `call`."""
+        """(Re)start the wall-clock limit of `call`. Raises RuntimeError after `close`."""
+        if self._closed:
+            raise RuntimeError("the scheduler is closed")
         self.forget(call)
         self._deadlines.setdefault(wall_s, {})[call] = self.clock.monotonic() + wall_s
         self._lengths[call] = wall_s
@@ -139,7 +150,10 @@ class Scheduler:
     def forget(self, call: Call) -> None:
         wall_s = self._lengths.pop(call, None)
         if wall_s is not None:
-            del self._deadlines[wall_s][call]
+            queue = self._deadlines[wall_s]
+            del queue[call]
+            if not queue:
+                del self._deadlines[wall_s]
 
     def _sweep(self) -> None:
         self._sweeper = None
@@ -151,7 +165,6 @@ class Scheduler:
                     break
                 overdue.append(call)
             for call in overdue:
-                self.forget(call)
                 call.overdue()
         if self._lengths:
             self._sweeper = self.clock.call_later(SWEEP_S, self._sweep)
@@ -160,10 +173,13 @@ class Scheduler:
         """Cancel every call and stop the background thread. The loop only."""
         if self._closed:
             return
-        self._closed = True
         self._burner.close()
-        for call in list(self._lengths):
-            call.cancel()
+        while self._lengths:  # an end may begin another call
+            for call in list(self._lengths):
+                call.cancel()
+                if call.kill is not None:  # it was to end when the background thread lets go of it
+                    call.finish(call.kill)
+        self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
 
@@ -202,7 +218,7 @@ class Burner:
                 if self._stopping:
                     return
                 call = self._queue.popleft()
-            returned = call.run_slice(thread_time)
+            returned = call.kill is None and call.run_slice(thread_time)
             if returned or call.kill is not None or call.over_cpu():
                 self._scheduler.loop.call_soon_threadsafe(self._scheduler.burned, call, returned)
             else:
@@ -219,5 +235,6 @@ class Burner:
         self._held.clear()
 
 
-def _cpu_reason(call: Call) -> str:
-    return f"it used more than its {call.limits.call_cpu_s:g} s of CPU time"
+def _failed(call: Call, error: Exception) -> None:
+    _log.exception("call_failed", error)
+    call.stop(Outcome("crashed", message=FAILED))

@@ -54,10 +54,10 @@ def host_function(interface: str, name: str, *kinds: int) -> Callable[[Answer], 
             instance = INSTANCES.get(context)
             try:
                 if instance is None or nargs != count:
-                    raise TypeError(f"{interface}#{name} was called with {nargs} arguments")
+                    raise ValueError(f"{interface}#{name} was called with {nargs} arguments")
                 fields = unpack(string_at(args, size)) if count else ()
                 if kinds_of(fields) != expected:
-                    raise TypeError(f"{interface}#{name} was called with arguments of other types")
+                    raise ValueError(f"{interface}#{name} was called with arguments of other types")
                 answer(instance.call, fields, results)
             except BaseException as error:  # nothing may leave a C callback; the call reports it
                 if instance is not None:

@@ -91,6 +91,14 @@ async def test_endless_recursion_ends_the_call_and_a_fresh_instance_answers(gues
     assert await returned(guest, "inherited") == "from the base"
 
 
+async def test_running_out_of_memory_is_an_error_inside_the_guest_and_a_crash_when_nobody_catches_it(
+    guest: SmallHost,
+) -> None:
+    assert await returned(guest, "hoards", True) == "out of memory"
+    assert await failed(guest, "hoards", False) == ("ActorCrashedError", "the code ran out of memory")
+    assert await returned(guest, "inherited") == "from the base"
+
+
 async def test_the_guest_writes_and_reads_the_vectors_of_the_wire_form(guest: SmallHost) -> None:
     vectors = json.loads((HERE.parents[1] / "conformance" / "codec.json").read_text())
     for vector in vectors["values"]:

@@ -11,37 +11,42 @@ export type BodyInit = string | ArrayBuffer | ArrayBufferView | URLSearchParams;
 
 const { parse } = JSON;
 
-/** What a body holds: text, base64 when `binary`, or bytes nobody else can change; null when there is none. */
-interface Content {
-  readonly data: string | Uint8Array<ArrayBuffer> | null;
-  readonly binary: boolean;
-}
+/** What a body holds: text, base64 when the body is binary, or bytes nobody else can change; null when there is none. */
+export type Data = string | Uint8Array<ArrayBuffer> | null;
 
-const NOTHING: Content = { data: null, binary: false };
+export const TEXT_TYPE = "text/plain;charset=UTF-8";
 
-/** The content of `body`, which is used up by this. Raises TypeError when it was used before. */
-export let takeContent: (body: Body) => Content;
-/** The content of `body`, which stays usable. Raises TypeError when it was used before. */
-export let peekContent: (body: Body) => Content;
-export let setContent: (body: Body, content: Content) => void;
+/** The data of `body`, which is used up by this. Raises TypeError when it was used before. */
+export let takeData: (body: Body) => Data;
+/** Gives `body` its data. */
+export let setData: (body: Body, data: Data, binary: boolean) => void;
+/** Gives `to` the data of `from`, which stays usable. Raises TypeError when it was used before. */
+export let shareData: (from: Body, to: Body) => void;
+/** Whether text data of `body` is base64. */
+let isBinary: (body: Body) => boolean;
 
 export abstract class Body {
-  #content: Content = NOTHING;
+  #data: Data = null;
+  #binary = false;
   #used = false;
 
   static {
-    peekContent = (body) => {
+    takeData = (body) => {
       if (body.#used) throw new TypeError("the body has been read already");
-      return body.#content;
+      const data = body.#data;
+      if (data !== null) body.#used = true;
+      return data;
     };
-    takeContent = (body) => {
-      const content = peekContent(body);
-      if (content.data !== null) body.#used = true;
-      return content;
+    setData = (body, data, binary) => {
+      body.#data = data;
+      body.#binary = binary;
     };
-    setContent = (body, content) => {
-      body.#content = content;
+    shareData = (from, to) => {
+      if (from.#used) throw new TypeError("the body has been read already");
+      to.#data = from.#data;
+      to.#binary = from.#binary;
     };
+    isBinary = (body) => body.#binary;
   }
 
   get bodyUsed(): boolean {
@@ -49,66 +54,74 @@ export abstract class Body {
   }
 
   get body(): null {
-    if (this.#content.data === null) return null;
+    if (this.#data === null) return null;
     throw new Error("body streams are not available; read the body with text(), json(), arrayBuffer() or bytes()");
   }
 
   async text(): Promise<string> {
-    return textOf(takeContent(this));
+    return textOf(this);
   }
 
   async json(): Promise<unknown> {
-    return parse(textOf(takeContent(this)));
+    return parse(textOf(this));
   }
 
   async bytes(): Promise<Uint8Array<ArrayBuffer>> {
-    return bytesOf(takeContent(this));
+    return bytesOf(this);
   }
 
   async arrayBuffer(): Promise<ArrayBuffer> {
-    return bytesOf(takeContent(this)).buffer;
+    return bytesOf(this).buffer;
   }
 }
 
-function textOf({ data, binary }: Content): string {
+function textOf(body: Body): string {
+  const data = takeData(body);
   if (data === null) return "";
   const text =
-    typeof data !== "string" ? web.decodeUtf8(data.toBase64(), false)! : binary ? web.decodeUtf8(data, false)! : data;
+    typeof data !== "string" ? web.decodeUtf8(data.toBase64(), false)!
+    : isBinary(body) ? web.decodeUtf8(data, false)!
+    : data;
   return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
 }
 
-function bytesOf({ data, binary }: Content): Uint8Array<ArrayBuffer> {
+function bytesOf(body: Body): Uint8Array<ArrayBuffer> {
+  const data = takeData(body);
   if (data === null) return new Uint8Array(0);
   if (typeof data !== "string") return data.slice();
-  return binary ? Uint8Array.fromBase64(data) : encodeUtf8(data);
+  return isBinary(body) ? Uint8Array.fromBase64(data) : encodeUtf8(data);
 }
 
-/** A content that came from the host. */
-export function contentFromHost(body: string, binary: boolean): Content {
-  return body === "" ? NOTHING : { data: body, binary };
+/** Gives `body` what came from the host. */
+export function setFromHost(body: Body, text: string, binary: boolean): void {
+  if (text !== "") setData(body, text, binary);
 }
 
-/** The content of what an author gave as a body, and the content type that it implies. */
-export function contentOf(init: unknown): { content: Content; type: string | null } {
+/** Gives `body` what an author gave, and returns the content type that it implies. */
+export function setFromAuthor(body: Body, init: unknown): string | null {
   if (typeof init === "string") {
-    return { content: { data: init.toWellFormed(), binary: false }, type: "text/plain;charset=UTF-8" };
+    setData(body, init.toWellFormed(), false);
+    return TEXT_TYPE;
   }
-  if (init === undefined || init === null) return { content: NOTHING, type: null };
   if (init instanceof URLSearchParams) {
-    const type = "application/x-www-form-urlencoded;charset=UTF-8";
-    return { content: { data: init.toString(), binary: false }, type };
+    setData(body, init.toString(), false);
+    return "application/x-www-form-urlencoded;charset=UTF-8";
   }
-  if (init instanceof ArrayBuffer) return { content: { data: new Uint8Array(init.slice(0)), binary: true }, type: null };
+  if (init instanceof ArrayBuffer) {
+    setData(body, new Uint8Array(init.slice(0)), true);
+    return null;
+  }
   if (ArrayBuffer.isView(init)) {
-    const bytes = new Uint8Array(init.buffer, init.byteOffset, init.byteLength).slice();
-    return { content: { data: bytes, binary: true }, type: null };
+    setData(body, new Uint8Array(init.buffer, init.byteOffset, init.byteLength).slice(), true);
+    return null;
   }
-  return { content: { data: String(init).toWellFormed(), binary: false }, type: "text/plain;charset=UTF-8" };
+  setData(body, String(init).toWellFormed(), false);
+  return TEXT_TYPE;
 }
 
 /** The body as it crosses to the host; it is used up by this. */
 export function sendableParts(body: Body): { body: string; binary: boolean } {
-  const { data, binary } = takeContent(body);
+  const data = takeData(body);
   if (data === null) return { body: "", binary: false };
-  return typeof data === "string" ? { body: data, binary } : { body: data.toBase64(), binary: true };
+  return typeof data === "string" ? { body: data, binary: isBinary(body) } : { body: data.toBase64(), binary: true };
 }

@@ -1,6 +1,6 @@
 /** Request. One that comes from the host parses nothing until it is asked. */
 import { AbortSignal, neverAborted } from "./abort.ts";
-import { Body, contentFromHost, contentOf, peekContent, setContent, takeContent, type BodyInit } from "./body.ts";
+import { Body, setFromAuthor, setFromHost, shareData, takeData, type BodyInit } from "./body.ts";
 import { Headers, headersFromBlock, type HeadersInit } from "./headers.ts";
 import { URL } from "./url.ts";
 
@@ -42,7 +42,7 @@ export class Request extends Body {
     request.#method = method;
     request.#url = url;
     request.#headers = headers;
-    setContent(request, contentFromHost(body, binary));
+    setFromHost(request, body, binary);
     return request;
   }
 
@@ -69,7 +69,7 @@ export class Request extends Body {
 
   clone(): Request {
     const copy = new Request(FROM_HOST);
-    setContent(copy, peekContent(this));
+    shareData(this, copy);
     copy.#copyParts(this);
     return copy;
   }
@@ -79,7 +79,10 @@ export class Request extends Body {
   }
 
   #copy(other: Request, withBody: boolean): void {
-    if (withBody) setContent(this, takeContent(other));
+    if (withBody) {
+      shareData(other, this);
+      takeData(other);
+    }
     this.#copyParts(other);
   }
 
@@ -93,8 +96,7 @@ export class Request extends Body {
 
   #setBody(init: BodyInit): void {
     if (this.#method === "GET" || this.#method === "HEAD") throw new TypeError(`a ${this.#method} request has no body`);
-    const { content, type } = contentOf(init);
-    setContent(this, content);
+    const type = setFromAuthor(this, init);
     if (type !== null && !this.headers.has("content-type")) this.headers.set("content-type", type);
   }
 }

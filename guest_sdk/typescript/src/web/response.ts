@@ -1,5 +1,5 @@
 /** Response. */
-import { Body, contentFromHost, contentOf, peekContent, setContent, type BodyInit } from "./body.ts";
+import { Body, TEXT_TYPE, setData, setFromAuthor, setFromHost, shareData, type BodyInit } from "./body.ts";
 import { Headers, headersFromBlock, type HeadersInit } from "./headers.ts";
 import { URL } from "./url.ts";
 
@@ -12,23 +12,27 @@ export interface ResponseInit {
 const NULL_BODY = new Set([101, 204, 205, 304]);
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const STATUS_TEXT = /^[\t\x20-\x7e\x80-\xff]*$/;
+const JSON_TYPE = "application/json";
+// the whole header block of most responses
+const JSON_BLOCK = `content-type: ${JSON_TYPE}\n`;
+const TEXT_BLOCK = `content-type: ${TEXT_TYPE}\n`;
 const { stringify } = JSON;
 
 export class Response extends Body {
   #status = 200;
-  #statusText = "";
   // the block of a response that nobody has looked into yet
   #headers: Headers | string = "";
-  #type = "default";
+  // what few responses have
+  #rare: { readonly type?: string; readonly statusText?: string } | undefined;
 
   constructor(body?: BodyInit | null, init?: ResponseInit) {
     super();
     if (init !== undefined && init !== null) this.#initialize(init);
     if (body === undefined || body === null) return;
     if (NULL_BODY.has(this.#status)) throw new TypeError(`a response with status ${this.#status} has no body`);
-    const { content, type } = contentOf(body);
-    setContent(this, content);
-    if (type !== null) this.#defaultType(type);
+    const type = setFromAuthor(this, body);
+    if (type === TEXT_TYPE && this.#headers === "") this.#headers = TEXT_BLOCK;
+    else if (type !== null) this.#defaultType(type);
   }
 
   /** The response that an operation of the host ended with. */
@@ -36,7 +40,7 @@ export class Response extends Body {
     const response = new Response();
     response.#status = status;
     response.#headers = headers;
-    setContent(response, contentFromHost(body, binary));
+    setFromHost(response, body, binary);
     return response;
   }
 
@@ -45,15 +49,16 @@ export class Response extends Body {
     if (text === undefined) throw new TypeError("Response.json takes a value that JSON can express");
     const response = new Response(undefined, init);
     if (NULL_BODY.has(response.#status)) throw new TypeError(`a response with status ${response.#status} has no body`);
-    setContent(response, { data: text, binary: false });
-    response.#defaultType("application/json");
+    setData(response, text, false);
+    if (response.#headers === "") response.#headers = JSON_BLOCK;
+    else response.#defaultType(JSON_TYPE);
     return response;
   }
 
   static error(): Response {
     const response = new Response();
     response.#status = 0;
-    response.#type = "error";
+    response.#rare = { type: "error" };
     return response;
   }
 
@@ -72,7 +77,7 @@ export class Response extends Body {
   }
 
   get statusText(): string {
-    return this.#statusText;
+    return this.#rare?.statusText ?? "";
   }
 
   get headers(): Headers {
@@ -81,7 +86,7 @@ export class Response extends Body {
   }
 
   get type(): string {
-    return this.#type;
+    return this.#rare?.type ?? "default";
   }
 
   get url(): string {
@@ -94,11 +99,10 @@ export class Response extends Body {
 
   clone(): Response {
     const copy = new Response();
-    setContent(copy, peekContent(this));
+    shareData(this, copy);
     copy.#status = this.#status;
-    copy.#statusText = this.#statusText;
     copy.#headers = new Headers(this.headers);
-    copy.#type = this.#type;
+    copy.#rare = this.#rare;
     return copy;
   }
 
@@ -115,13 +119,12 @@ export class Response extends Body {
     }
     if (statusText !== undefined) {
       if (!STATUS_TEXT.test(statusText)) throw new TypeError("statusText has a character that HTTP does not allow");
-      this.#statusText = statusText;
+      this.#rare = { statusText };
     }
     if (headers !== undefined && headers !== null) this.#headers = new Headers(headers);
   }
 
   #defaultType(type: string): void {
-    if (this.#headers === "") this.#headers = `content-type: ${type}\n`;
-    else if (!this.headers.has("content-type")) this.headers.set("content-type", type);
+    if (!this.headers.has("content-type")) this.headers.set("content-type", type);
   }
 }

@@ -81,6 +81,16 @@ export class Probe extends Base {
     return 1 + this.recurses();
   }
 
+  hoards(caught: boolean): unknown {
+    const kept: Uint8Array[] = [];
+    try {
+      for (;;) kept.push(new Uint8Array(1 << 20).fill(1));
+    } catch (error) {
+      if (!caught) throw error;
+      return (error as Error).message;
+    }
+  }
+
   async order() {
     const order: number[] = [];
     await Promise.all([30, 1, 15].map((ms) => new Promise<void>((r) => setTimeout(() => (order.push(ms), r()), ms))));

@@ -75,14 +75,18 @@ class Admin:
         """Ship a bundle and wait until it serves. Raises ShipFailed."""
         response = await self.upload(ref, bundle)
         response.raise_for_status()
-        version: Json = response.json()
+        return await self.settled(ref, response.json()["number"])
+
+    async def settled(self, ref: str, number: int) -> Json:
+        """A version once it is compiled and serves. Raises ShipFailed when it will not."""
         end = time.monotonic() + _DEPLOY_DEADLINE_S
-        while version["status"] == "compiling" and time.monotonic() < end:
+        while True:
+            version = await self._json("GET", f"/v1/functions/{ref}/versions/{number}")
+            if version["status"] == "deploy_ok":
+                return version
+            if version["status"] != "compiling" or time.monotonic() > end:
+                raise ShipFailed(version)
             await asyncio.sleep(_POLL_S)
-            version = await self._json("GET", f"/v1/functions/{ref}/versions/{version['number']}")
-        if version["status"] != "deploy_ok":
-            raise ShipFailed(version)
-        return version
 
     async def ship(self, project: Path, *, name: str | None = None) -> Shipped:
         """Build a project folder, register it (under its manifest's name if none is given), ship it."""

@@ -19,9 +19,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from wasmtime import wat2wasm
+
 from host.model.clock import Clock, SystemClock
 from host.model.limits import LIMITS, Limits
 from host.model.message import HttpResponse
+from host.sandbox import capi
 from host.sandbox.call import Call
 from host.sandbox.component import Compiler
 from host.sandbox.engine import Engine
@@ -275,3 +278,15 @@ async def probing(clock: Clock | None = None) -> AsyncIterator[Room]:
     """A room that runs the probe."""
     async with room(await artifact_of(probe()), clock) as opened:
         yield opened
+
+
+def by_force(wasm: bytes | str, folder: Path) -> str:
+    """The artifact of a component that no check has seen; text is WebAssembly text."""
+    engine = Engine()
+    pointer, machine_code = engine.compile(bytes(wat2wasm(wasm)) if isinstance(wasm, str) else wasm)
+    capi.component_delete(pointer)
+    engine.close()
+    artifact = folder / f"{hashlib.sha256(machine_code).hexdigest()[:16]}.cwasm"
+    artifact.write_bytes(machine_code)
+    artifact.chmod(0o600)
+    return str(artifact)

@@ -66,7 +66,7 @@ async def test_a_guest_reaches_storage_clock_config_and_random() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, MiB, 10 * MiB])
 async def test_strings_cross_whole_in_both_directions(size: int) -> None:
-    text = ("nul \0, quote \", \N{GRINNING FACE}, é; " * (size // 32 + 1))[:size]
+    text = ('nul \0, quote ", \N{GRINNING FACE}, é; ' * (size // 32 + 1))[:size]
     async with raw.probing() as room:
         assert await room.value("echo", text) == text
         assert await room.value("put", "k\0" + text[:16], text or "x") == (text or "x")

@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from host.model.limits import HOST_LIMITS, HostLimits
 
+Network = IPv4Network | IPv6Network
 EdgeServer = Literal["uvicorn", "hypercorn"]
 EDGE_SERVERS: tuple[EdgeServer, ...] = ("uvicorn", "hypercorn")
 
@@ -44,6 +46,8 @@ class ServeConfig:
     base_domain: str = "localhost"
     edge_server: EdgeServer = "uvicorn"
     limits: HostLimits = field(default=HOST_LIMITS)
+    outbound_permitted: tuple[Network, ...] = ()
+    """Networks that guests may reach although they are not public, such as a service beside the host."""
 
 
 def parse_address(text: str) -> Address:

@@ -24,6 +24,7 @@ from host.actors.alarms import Alarms
 from host.actors.directory import Directory
 from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
+from host.bindings.outbound import Outbound
 from host.bindings.world import Worlds
 from host.config import ServeConfig
 from host.gateway.app import Gateway
@@ -116,7 +117,9 @@ class Host:
         self.scheduler.round_end.append(self.committer.flush)
         self.registry = Registry(storage, self.committer, clock)
         await self.registry.load()
-        worlds = Worlds(self.tails)
+        outbound = Outbound(self.committer, config.outbound_permitted)
+        stack.push_async_callback(outbound.close)
+        worlds = Worlds(self.tails, outbound)
         self.directory = Directory(
             storage,
             self.committer,

@@ -13,6 +13,7 @@ import orjson
 from host.actors import turn
 from host.actors.directory import Directory
 from host.actors.ports import Answer
+from host.bindings.outbound import Outbound
 from host.model.errors import ActorError
 from host.model.ids import ActorId
 from host.model.message import CallContext, HttpRequest, HttpResponse
@@ -24,14 +25,21 @@ from host.telemetry.tail import HANDLER, Line, Tails
 class FunctionWorld:
     """`sandbox.ports.World` for one instance of `version`: a handler, or the activation of `actor`."""
 
-    __slots__ = ("_directory", "_source", "_tails", "_types", "_version", "config")
+    __slots__ = ("_directory", "_outbound", "_source", "_tails", "_types", "_version", "config")
 
     def __init__(
-        self, version: Version, actor: ActorId | None, directory: Directory, tails: Tails, config: bytes
+        self,
+        version: Version,
+        actor: ActorId | None,
+        directory: Directory,
+        outbound: Outbound,
+        tails: Tails,
+        config: bytes,
     ) -> None:
         self.config = config
         self._version = version
         self._directory = directory
+        self._outbound = outbound
         self._tails = tails
         self._types = {binding.binding.encode(): binding.type for binding in version.manifest.actors}
         self._source = HANDLER if actor is None else f"{actor.type}/{actor.name}"
@@ -71,6 +79,30 @@ class FunctionWorld:
         request = HttpRequest(method.decode(), url.decode(), headers, body, binary)
         self._deliver(call, operation, binding, name, turn.fetch(request, call.context, reply))
 
+    def outbound(
+        self,
+        call: Call,
+        operation: int,
+        method: bytes,
+        url: bytes,
+        headers: bytes,
+        body: bytes,
+        binary: bool,
+        redirect: bytes,
+    ) -> None:
+        def done(response: HttpResponse | None, reason: str) -> None:
+            if response is not None:
+                call.resolve_response(operation, response)
+            else:
+                call.reject(operation, "TypeError", f"fetch failed: {reason}")
+
+        request = HttpRequest(method.decode(), url.decode(), headers, body, binary)
+        version = self._version
+        allow = version.manifest.outbound_allow
+        handle = self._outbound.fetch(request, allow, redirect.decode(), version.limits, done)
+        if handle is not None:
+            call.started(operation, handle)
+
     def _deliver(self, call: Call, operation: int, binding: bytes, name: bytes, work: turn.Turn) -> None:
         actor_type = self._types.get(binding)
         limit = self._version.limits.actor_name_bytes_max
@@ -93,8 +125,9 @@ def _reject(call: Call, operation: int, answer: Answer) -> None:
 class Worlds:
     """Makes the worlds of a process. The environment of a version is rendered once."""
 
-    def __init__(self, tails: Tails) -> None:
+    def __init__(self, tails: Tails, outbound: Outbound) -> None:
         self._tails = tails
+        self._outbound = outbound
         self._directory: Callable[[], Directory]
         self._rendered: dict[Version, tuple[bytes, bytes]] = {}
 
@@ -104,12 +137,12 @@ class Worlds:
 
     def of_handler(self, version: Version) -> FunctionWorld:
         before, after = self._render(version)
-        return FunctionWorld(version, None, self._directory(), self._tails, before + b"null" + after)
+        return FunctionWorld(version, None, self._directory(), self._outbound, self._tails, before + b"null" + after)
 
     def of_actor(self, version: Version, actor: ActorId) -> FunctionWorld:
         before, after = self._render(version)
         config = before + orjson.dumps({"type": actor.type, "name": actor.name}) + after
-        return FunctionWorld(version, actor, self._directory(), self._tails, config)
+        return FunctionWorld(version, actor, self._directory(), self._outbound, self._tails, config)
 
     def retire(self, version: Version) -> None:
         self._rendered.pop(version, None)

@@ -17,7 +17,9 @@ TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class ActorId(NamedTuple):
-    """One actor: (tenant id, actor type, name). Shape: text, text, text; the name is any non-empty UTF-8 up to 1 KiB."""
+    """One actor: (tenant id, actor type, name). Shape: text, text, text; the name is any non-empty UTF-8 up to 1
+    KiB.
+    """
 
     tenant: str
     type: str

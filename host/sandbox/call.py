@@ -185,6 +185,11 @@ class Call:
         else:
             self.scheduler.watch(self, self.limits.init_wall_s if self.blocked else self.wall_s)
 
+    def started(self, operation: int, handle: TimerHandle) -> None:
+        """What cancels `operation`, should the guest cancel it or the call end first."""
+        if operation in self._pending:
+            self._pending[operation] = handle
+
     def resolve(self, operation: int, value: bytes) -> None:
         """An operation is done: tell the guest. Ignored when the call has ended or the operation is not under way."""
         self._deliver(operation, RESOLVE, (operation, value))

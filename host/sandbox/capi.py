@@ -233,6 +233,10 @@ def set_option_string(at: int, data: bytes | None) -> None:
     memmove(at, _NONE if data is None else _POINTER.pack(OPTION, _boxed(set_string, data)), VAL_SIZE)
 
 
+def set_option_bool(at: int, value: bool | None) -> None:
+    memmove(at, _NONE if value is None else _POINTER.pack(OPTION, _boxed(set_bool, value)), VAL_SIZE)
+
+
 def set_option_f64(at: int, value: float | None) -> None:
     memmove(at, _NONE if value is None else _POINTER.pack(OPTION, _boxed(set_f64, value)), VAL_SIZE)
 

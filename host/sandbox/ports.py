@@ -72,3 +72,17 @@ class World(Protocol):
     ) -> None:
         """Start a `fetch` of another actor; its end is told by `call.resolve_response` or `call.reject`."""
         ...
+
+    def outbound(
+        self,
+        call: Call,
+        operation: int,
+        method: bytes,
+        url: bytes,
+        headers: bytes,
+        body: bytes,
+        binary: bool,
+        redirect: bytes,
+    ) -> None:
+        """Start a request to the outside; its end is told by `call.resolve_response` or `call.reject`."""
+        ...

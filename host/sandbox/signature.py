@@ -47,6 +47,7 @@ IMPORTS: dict[str, dict[str, str]] = {
         "invoke": "(string, string, string, string) -> u32",
         "fetch": "(string, string, string, string, string, string, bool) -> u32",
     },
+    "outbound": {"fetch": "(string, string, string, string, bool, string) -> u32"},
     "timers": {"start": "(f64) -> u32", "cancel": "(u32)"},
     "outcome": {
         "respond": "(u16, string, string, bool)",
@@ -64,6 +65,11 @@ IMPORTS: dict[str, dict[str, str]] = {
         "set-url": "(string, string, string) -> option<string>",
         "encode-utf8": "(string) -> string",
         "decode-utf8": "(string, bool) -> option<string>",
+    },
+    "crypto": {
+        "digest": "(string, string) -> option<string>",
+        "hmac": "(string, string, string) -> option<string>",
+        "verify": "(string, string, string, string) -> option<bool>",
     },
 }
 

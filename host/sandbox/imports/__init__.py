@@ -4,7 +4,20 @@
 anything else does not link.
 """
 
-from host.sandbox.imports import actors, clock, config, log, outcome, random, storage, timers, web
+from host.sandbox.imports import actors, clock, config, crypto, log, outbound, outcome, random, storage, timers, web
 from host.sandbox.imports.callback import TABLE
 
-__all__ = ["TABLE", "actors", "clock", "config", "log", "outcome", "random", "storage", "timers", "web"]
+__all__ = [
+    "TABLE",
+    "actors",
+    "clock",
+    "config",
+    "crypto",
+    "log",
+    "outbound",
+    "outcome",
+    "random",
+    "storage",
+    "timers",
+    "web",
+]

@@ -1,0 +1,235 @@
+"""`fetch` from a guest: where it may go, and that it goes nowhere else.
+
+A function may reach the hosts that its manifest's [outbound] allows, nothing by default. What a name resolves to is
+checked as well, at the moment of connecting and for every redirect: loopback, private, link-local, metadata and other
+special addresses are refused, so a public name that points inside (or changes between check and use) gains nothing.
+The operator may permit networks with `permitted` (for services beside the host).
+
+Each fetch uses a connection of its own: nothing of one tenant's traffic is kept for another's. A fetch that an actor
+starts leaves only after everything committed so far is durable, like its replies.
+
+Bounds: body, time, redirects, fetches at once in the process. Bodies arrive whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import ada_url
+import httpcore
+
+from host.model.clock import TimerHandle
+from host.model.errors import StorageBroken
+from host.model.limits import Limits
+from host.model.message import HttpRequest, HttpResponse, body_from_wire, body_to_wire
+from host.storage.commit import Committer
+
+REDIRECTS_MAX = 20
+REDIRECT_STATUSES = frozenset((301, 302, 303, 307, 308))
+AT_ONCE_MAX = 512
+_FORBIDDEN_HEADERS = frozenset(
+    (b"host", b"connection", b"content-length", b"transfer-encoding", b"keep-alive", b"upgrade", b"te", b"trailer")
+)
+_CREDENTIALS = frozenset((b"authorization", b"cookie", b"proxy-authorization"))
+_HOP_BY_HOP = frozenset((b"connection", b"transfer-encoding", b"keep-alive", b"content-encoding", b"content-length"))
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Done = Callable[[HttpResponse | None, str], None]
+"""Called with the response, or with None and why there is none (a sentence for the guest)."""
+
+
+class Refused(Exception):
+    """The fetch may not be made, or failed; the text is for the guest."""
+
+
+def allows(patterns: Iterable[str], host: str) -> bool:
+    """Whether `host` is among `patterns`: an exact name, or `*.example.org` for every name below it."""
+    host = host.rstrip(".").lower()
+    return any(host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern for pattern in patterns)
+
+
+def is_public(address: str, permitted: tuple[Network, ...] = ()) -> bool:
+    """Whether a guest may connect to this IP address."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if any(ip in network for network in permitted if network.version == ip.version):
+        return True
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is None and ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner), permitted)
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class _Guard(httpcore.AsyncNetworkBackend):
+    """Resolves a name, refuses it if any of its addresses is not public, and connects to the address it checked."""
+
+    def __init__(self, permitted: tuple[Network, ...]) -> None:
+        self._inner = httpcore.AnyIOBackend()
+        self._permitted = permitted
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  # the interface's name for it
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.AsyncNetworkStream:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+        except OSError:
+            raise Refused(f"{host} cannot be resolved") from None
+        addresses = [str(entry[4][0]) for entry in found]
+        if not addresses or not all(is_public(address, self._permitted) for address in addresses):
+            raise Refused(f"{host} resolves to an address that functions may not reach")
+        return await self._inner.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
+
+    async def connect_unix_socket(self, *_args: Any, **_options: Any) -> httpcore.AsyncNetworkStream:
+        raise Refused("there is no such thing to fetch from")
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
+
+
+class Outbound:
+    """All outbound fetches of a process. Everything runs on the loop."""
+
+    def __init__(self, committer: Committer, permitted: tuple[Network, ...] = ()) -> None:
+        self._committer = committer
+        self._guard = _Guard(permitted)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def under_way(self) -> int:
+        return len(self._tasks)
+
+    def fetch(
+        self, request: HttpRequest, allow: tuple[str, ...], redirect: str, limits: Limits, done: Done
+    ) -> TimerHandle | None:
+        """Start a fetch; returns what cancels it. `redirect` is follow, error or manual."""
+        if len(self._tasks) >= AT_ONCE_MAX:
+            done(None, "this host has too many fetches under way: try again later")
+            return None
+        task = asyncio.ensure_future(self._run(request, allow, redirect, limits, done))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return _Handle(task)
+
+    async def _run(
+        self, request: HttpRequest, allow: tuple[str, ...], redirect: str, limits: Limits, done: Done
+    ) -> None:
+        try:
+            await self._committer.drain()
+            async with asyncio.timeout(limits.request_wall_s):
+                response = await self._follow(request, allow, redirect, limits)
+        except Refused as refused:
+            done(None, str(refused))
+        except StorageBroken:
+            done(None, "what was written before this fetch could not be made durable")
+        except TimeoutError:
+            done(None, f"it took longer than {limits.request_wall_s:g} s")
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError, ValueError):
+            done(None, "the connection failed")
+        else:
+            done(response, "")
+
+    async def _follow(
+        self, request: HttpRequest, allow: tuple[str, ...], redirect: str, limits: Limits
+    ) -> HttpResponse:
+        url = _target(request.url, allow)
+        method, body = request.method, body_from_wire(request.body, request.binary)
+        headers = _sent_headers(request.headers)
+        for _ in range(REDIRECTS_MAX + 1):
+            status, answered, content = await self._once(method, url, headers, body, limits.body_bytes_max)
+            location = next((value for name, value in answered if name == b"location"), None)
+            if redirect == "manual" or status not in REDIRECT_STATUSES or location is None:
+                block = b"".join(b"%s: %s\n" % pair for pair in answered)
+                return HttpResponse(status, _utf8(block), *body_to_wire(content))
+            if redirect == "error":
+                raise Refused("it was redirected, which the request forbids")
+            before, url = url, _target(location.decode("latin-1"), allow, url.href)
+            if before.origin != url.origin:
+                headers = [(name, value) for name, value in headers if name not in _CREDENTIALS]
+            if status == 303 or (status in (301, 302) and method == "POST"):
+                method, body = ("HEAD" if method == "HEAD" else "GET"), b""
+                headers = [(name, value) for name, value in headers if not name.startswith(b"content-")]
+        raise Refused(f"it was redirected more than {REDIRECTS_MAX} times")
+
+    async def _once(
+        self, method: str, url: ada_url.URL, headers: list[tuple[bytes, bytes]], body: bytes, bytes_max: int
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        sent = [(b"host", url.host.encode()), (b"accept-encoding", b"gzip"), *headers]
+        if body or method in ("POST", "PUT", "PATCH"):
+            sent.append((b"content-length", b"%d" % len(body)))
+        async with (
+            httpcore.AsyncConnectionPool(network_backend=self._guard, max_keepalive_connections=0) as pool,
+            pool.stream(method, url.href.partition("#")[0], headers=sent, content=body) as response,
+        ):
+            names = [(name.lower(), value) for name, value in response.headers]
+            encoded = any(name == b"content-encoding" and value.lower() == b"gzip" for name, value in names)
+            inflater = zlib.decompressobj(wbits=31) if encoded else None
+            chunks: list[bytes] = []
+            size = 0
+            async for chunk in response.aiter_stream():
+                if inflater is not None:
+                    chunk = inflater.decompress(chunk, bytes_max + 1 - size)
+                size += len(chunk)
+                if size > bytes_max:
+                    raise Refused(f"the response is over {bytes_max >> 20} MiB")
+                chunks.append(chunk)
+            kept = [(name, value) for name, value in names if name not in _HOP_BY_HOP]
+            return response.status, kept, b"".join(chunks)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _target(text: str, allow: tuple[str, ...], base: str | None = None) -> ada_url.URL:
+    """The URL to go to. Raises Refused when it is not one that the manifest allows."""
+    try:
+        url = ada_url.URL(text, base=base)
+    except ValueError:
+        raise Refused("that is not a URL") from None
+    if url.protocol not in ("http:", "https:"):
+        raise Refused(f"{url.protocol} is not fetched, only http: and https:")
+    if not allows(allow, url.hostname):
+        raise Refused(f'{url.hostname} is not in the manifest: add it to [outbound] allow = ["{url.hostname}"]')
+    if url.username or url.password:
+        raise Refused("a URL with a user name in it is not fetched")
+    return url
+
+
+def _sent_headers(block: bytes) -> list[tuple[bytes, bytes]]:
+    headers = []
+    for line in block.split(b"\n"):
+        name, separator, value = line.partition(b": ")
+        if separator and name not in _FORBIDDEN_HEADERS and name != b"accept-encoding":
+            headers.append((name, value.decode().encode("latin-1", "replace")))
+    return headers
+
+
+def _utf8(block: bytes) -> bytes:
+    return block if block.isascii() else block.decode("latin-1").encode()
+
+
+class _Handle:
+    """Cancels a fetch."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def cancel(self) -> None:
+        self._task.cancel()

@@ -19,6 +19,8 @@ from host.model.limits import BundleLimits
 from host.registry.bundle import too_large
 
 JSON_BYTES_MAX = 64 << 10
+PAGE_DEFAULT, PAGE_MAX = 50, 500
+"""Entries of one page of a list."""
 _WRITE_BYTES = 1 << 20
 
 _process = os.urandom(6).hex()
@@ -62,6 +64,22 @@ def flag_field(fields: dict[str, Any], name: str) -> bool:
     if not isinstance(value, bool):
         raise UsageError(f'The field "{name}" has to be true or false.')
     return value
+
+
+def number_field(fields: dict[str, Any], name: str) -> int:
+    """A whole number above 0 that has to be there. Raises UsageError."""
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise UsageError(f'The field "{name}" has to be a whole number above 0.')
+    return value
+
+
+def page_query() -> tuple[int, str]:
+    """(`limit`, `cursor`) of a list's page; the cursor is "" for the first one. Raises UsageError."""
+    text = request.args.get("limit", str(PAGE_DEFAULT))
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= PAGE_MAX and len(text) < 9):
+        raise UsageError(f'"limit" has to be a number from 1 to {PAGE_MAX}.')
+    return int(text), request.args.get("cursor", "")
 
 
 async def receive_bundle() -> Path:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from host.admin.services import AdminServices
-from host.registry.records import FunctionRecord, VersionRecord
+from host.registry.deployments import Deployed
+from host.registry.records import Deployment, FunctionRecord, VersionRecord
 
 
 def iso(milliseconds: float | None) -> str | None:
@@ -55,6 +56,33 @@ def version_json(version: VersionRecord) -> dict[str, Any]:
         "warnings": list(version.warnings),
         "errors": list(version.errors),
     }
+
+
+def listed_version_json(version: VersionRecord, *, serving: bool) -> dict[str, Any]:
+    """A version as one line of a list."""
+    return {
+        "number": version.number,
+        "status": version.status,
+        "created_at": iso(version.created_ms),
+        "digest": version.digest,
+        "size": version.size,
+        "serving": serving,
+    }
+
+
+def deployment_json(deployment: Deployment, end_ms: float | None) -> dict[str, Any]:
+    """`until` is null for the deployment that serves."""
+    return {
+        "version": deployment.version,
+        "since": iso(deployment.since_ms),
+        "until": iso(end_ms),
+        "by": deployment.by,
+        "serving": end_ms is None,
+    }
+
+
+def deployed_json(deployed: Deployed) -> dict[str, Any]:
+    return {**deployment_json(deployed.deployment, None), "warnings": list(deployed.warnings)}
 
 
 def _actors(version: VersionRecord) -> list[dict[str, str]]:

@@ -17,13 +17,16 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from host.model.errors import HostError, ManifestError, NotFound, TenureError, Unavailable
+from host.model.errors import Conflict, HostError, ManifestError, NotFound, TenureError, Unavailable
 from host.model.limits import BUNDLE_LIMITS, BundleLimits
 from host.model.manifest import Manifest, parse_manifest
+from host.registry import deployments
 from host.registry.bundle import Bundle, read_bundle
+from host.registry.deployments import Deployed
 from host.registry.ports import Blobs, CompiledComponent, Compiler
 from host.registry.records import FunctionRecord, VersionRecord
 from host.registry.registry import Registry
@@ -40,6 +43,9 @@ COMPILER_FAILED = (
     "The host could not compile this version, for a reason of its own. Ship it again; if that fails too, tell the "
     "host's operator."
 )
+NOT_COMPILED_AGAIN = (
+    "Version {number} is no longer compiled on this host, and compiling it again failed. What serves still serves."
+)
 NOT_COMPILED = "The function's code cannot be prepared on this host since its restart. Ship it again."
 
 _log = get("registry.publish")
@@ -51,8 +57,23 @@ class _Job(NamedTuple):
     function_id: str
     number: int
     digest: str
-    redo: bool
+    redo: bool = False
     """The version is deployed already; only its artifact is missing."""
+    by: str = ""
+    """Label of the API key that asked."""
+    compiled: asyncio.Future[CompiledComponent] | None = None
+    """Set for a version that is compiled again to be deployed: who waits here deploys it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A component that was compiled before, as its version's record has it."""
+
+    digest: str
+    artifact: Path
+    handler: bool
+    actors: tuple[str, ...]
+    sdk: str
 
 
 class Publisher:
@@ -110,21 +131,52 @@ class Publisher:
         with tempfile.NamedTemporaryFile(dir=self.work_dir, prefix="upload-", delete=False) as file:
             return Path(file.name)
 
-    async def begin(self, tenant: str, function_id: str, upload: Path) -> VersionRecord:
+    async def begin(self, tenant: str, function_id: str, upload: Path, by: str = "") -> VersionRecord:
         """Take the bundle in the file `upload`, which is removed; the version comes back in status "compiling".
 
-        Goes on to its end even if the caller is cancelled. Raises NotFound, TooLarge, BundleError, ManifestError,
-        Unavailable (too many versions wait for the compiler), StorageBroken.
+        `by` is the label of the key that ships it. Goes on to its end even if the caller is cancelled. Raises NotFound,
+        TooLarge, BundleError, ManifestError, Unavailable (too many versions wait for the compiler), StorageBroken.
         """
         try:
             function = self._registry.function(tenant, function_id)
-            if self._waiting >= self._queue_max:
-                raise Unavailable(f"{self._queue_max} versions wait to be compiled. Try again in a minute.")
+            self._check_room()
         except TenureError:
             await asyncio.to_thread(upload.unlink, missing_ok=True)
             raise
         self._waiting += 1
-        return await self._to_the_end(self._take(function, upload))
+        return await self._to_the_end(self._take(function, upload, by))
+
+    def _check_room(self) -> None:
+        if self._waiting >= self._queue_max:
+            raise Unavailable(f"{self._queue_max} versions wait to be compiled. Try again in a minute.")
+
+    async def deploy(self, tenant: str, ref: str, number: int, by: str = "") -> Deployed:
+        """Let a version serve that is `deploy_ok`: an older one, or a newer one again. One that serves stays.
+
+        What serves changes as soon as the record is durable; only a version whose artifact is gone is compiled first,
+        after those that wait. Goes on to its end even if the caller is cancelled. Raises NotFound, Conflict (the
+        version failed or is not ready, a type has another owner, it cannot be compiled any more), Unavailable,
+        UsageError, StorageBroken.
+        """
+        function = self._registry.function(tenant, ref)
+        version = self._registry.version(function.id, number)
+        deployments.check_deployable(version)
+        if function.serving == number and self._registry.route(function.label) is not None:
+            return Deployed(version, deployments.history(function)[-1])
+        return await self._to_the_end(self._deploy_again(version, by))
+
+    async def _deploy_again(self, version: VersionRecord, by: str) -> Deployed:
+        artifact = self._compiler.artifact_path(version.digest)
+        compiled: CompiledComponent
+        if await asyncio.to_thread(artifact.exists):
+            compiled = _Known(version.digest, artifact, version.has_handler, version.actor_types, version.sdk)
+        else:
+            self._check_room()
+            self._waiting += 1
+            waiting: asyncio.Future[CompiledComponent] = asyncio.get_running_loop().create_future()
+            self._queue.put_nowait(_Job(version.function_id, version.number, version.digest, compiled=waiting))
+            compiled = await waiting
+        return await self._registry.deploy(version.function_id, version.number, compiled, by)
 
     async def delete_function(self, tenant: str, ref: str) -> None:
         """Remove a function, its versions and what only they used. Raises NotFound."""
@@ -137,7 +189,7 @@ class Publisher:
 
     # --- taking a bundle ----------------------------------------------------------------------------------------------
 
-    async def _take(self, function: FunctionRecord, upload: Path) -> VersionRecord:
+    async def _take(self, function: FunctionRecord, upload: Path, by: str) -> VersionRecord:
         try:
             folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self.work_dir, prefix="bundle-"))
             try:
@@ -149,7 +201,7 @@ class Publisher:
         except BaseException:
             self._waiting -= 1
             raise
-        self._queue.put_nowait(_Job(function.id, version.number, version.digest, redo=False))
+        self._queue.put_nowait(_Job(function.id, version.number, version.digest, by=by))
         return version
 
     def _read(self, function: FunctionRecord, upload: Path, folder: Path) -> tuple[Bundle, Manifest, tuple[str, ...]]:
@@ -186,7 +238,10 @@ class Publisher:
         while True:
             job = await self._queue.get()
             try:
-                await (self._prepare(job) if job.redo else self._publish(job))
+                if job.compiled is not None:
+                    await self._compile_again(job, job.compiled)
+                else:
+                    await (self._prepare(job) if job.redo else self._publish(job))
             except Exception as error:  # the next version must not wait for ever because of this one
                 _log.exception("publish_failed", error, function=job.function_id, version=job.number)
             finally:
@@ -210,7 +265,7 @@ class Publisher:
             await self._registry.fail(job.function_id, job.number, (NOTHING_EXPORTED,))
             return
         try:
-            await self._registry.deploy(job.function_id, job.number, compiled)
+            await self._registry.deploy(job.function_id, job.number, compiled, job.by)
         except NotFound:
             raise
         except HostError:  # storage: the version stays "compiling", and the next start settles it
@@ -229,6 +284,18 @@ class Publisher:
         except Exception as error:
             _log.exception("compile_failed", error, function=job.function_id)
         return (COMPILER_FAILED,)
+
+    async def _compile_again(self, job: _Job, waiting: asyncio.Future[CompiledComponent]) -> None:
+        compiled = await self._compile(job)
+        if waiting.done():
+            return  # the host is stopping: nobody waits any more
+        if not isinstance(compiled, tuple):
+            waiting.set_result(compiled)
+        elif compiled == (COMPILER_FAILED,):
+            waiting.set_exception(Unavailable(NOT_COMPILED_AGAIN.format(number=job.number)))
+        else:
+            text = NOT_COMPILED_AGAIN.format(number=job.number)
+            waiting.set_exception(Conflict(text, details=(text, *compiled)))
 
     async def _prepare(self, job: _Job) -> None:
         compiled = await self._compile(job)

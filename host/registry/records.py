@@ -29,11 +29,20 @@ class TenantRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Deployment:
+    """Version `version` serves since `since_ms`; `by` is the label of the API key that asked for it, "" if unknown."""
+
+    version: int
+    since_ms: float
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionRecord:
     """A function and its current deployment: `serving` is the number of the version that serves, or None.
 
     `status` and `errors` tell how the last ship ended; a failed one leaves `serving` as it was. `next_number` only
-    grows, so a version's number is never used again.
+    grows, so a version's number is never used again. `history` are the last deployments, the oldest first.
     """
 
     id: str
@@ -47,6 +56,7 @@ class FunctionRecord:
     deployed_ms: float | None = None
     errors: tuple[str, ...] = ()
     next_number: int = 1
+    history: tuple[Deployment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +94,17 @@ class ApiKeyRecord:
 Record = TenantRecord | FunctionRecord | VersionRecord | ApiKeyRecord
 R = TypeVar("R", TenantRecord, FunctionRecord, VersionRecord, ApiKeyRecord)
 
+
+def _deployments(stored: Any) -> tuple[Deployment, ...]:
+    return tuple(Deployment(one["version"], one["since_ms"], one.get("by", "")) for one in stored)
+
+
 _DECODE: Mapping[str, Callable[[Any], Any]] = {
     "manifest": manifest_from_json,
     "warnings": tuple,
     "errors": tuple,
     "actor_types": tuple,
+    "history": _deployments,
 }
 
 

@@ -24,8 +24,9 @@ from host.model.errors import Conflict, NotFound, UsageError
 from host.model.ids import FUNCTION_NAME
 from host.model.limits import LIMITS, TENANT_LIMITS, Limits, TenantLimits
 from host.model.manifest import Manifest
-from host.registry import ownership, store
+from host.registry import deployments, ownership, store
 from host.registry.auth import ApiKeys, hash_key, new_key
+from host.registry.deployments import Deployed
 from host.registry.labels import free_label
 from host.registry.ports import CompiledComponent, Durable
 from host.registry.records import (
@@ -210,10 +211,10 @@ class Registry:
 
     def version(self, function_id: str, number: int) -> VersionRecord:
         """Raises NotFound."""
-        version = self._versions.get(function_id, {}).get(number)
-        if version is None:
-            raise NotFound(f"This function has no version {number}.")
-        return version
+        versions = self._versions.get(function_id, {})
+        if number not in versions:
+            raise NotFound(deployments.unknown(number, versions))
+        return versions[number]
 
     def versions(self, function_id: str) -> list[VersionRecord]:
         """In order of their number; empty for a function that was never shipped or is gone."""
@@ -255,15 +256,19 @@ class Registry:
 
         return await self._change(change())
 
-    async def deploy(self, function_id: str, number: int, compiled: CompiledComponent) -> VersionRecord:
-        """Make a version serve. Raises Conflict (an actor type has another owner), UsageError (quota), NotFound."""
+    async def deploy(self, function_id: str, number: int, compiled: CompiledComponent, by: str = "") -> Deployed:
+        """Make a version serve, one that is new or one that did before; `by` is the label of the key that asked.
 
-        async def change() -> VersionRecord:
+        Raises Conflict (the version failed, an actor type has another owner), UsageError (quota), NotFound.
+        """
+
+        async def change() -> Deployed:
             function, version = self._function(function_id), self.version(function_id, number)
             if version.status == "deploy_failed":
-                raise Conflict(f"Version {number} failed and cannot be deployed. Ship a corrected one.")
+                deployments.check_deployable(version)
             exported = tuple(name for name in compiled.actors if ownership.is_type_name(name))
-            owners = self._owners(function)
+            others = self._others(function)
+            owners = ownership.owners(others)
             if taken := ownership.conflicts(exported, owners):
                 raise Conflict(taken[0], details=taken)
             if len(owners) + len(exported) > self.tenant_limits.actor_types_max:
@@ -272,7 +277,8 @@ class Registry:
                     f"{self.tenant_limits.actor_types_max} are allowed. Delete a function or merge classes."
                 )
             before = () if function.serving is None else self.version(function_id, function.serving).actor_types
-            odd = ownership.warnings(version.manifest, compiled.actors, before, owners)
+            users = ownership.users(others, set(before) - set(exported))
+            odd = ownership.warnings(version.manifest, compiled.actors, before, owners, users)
             if version.status == "compiling":
                 version = replace(
                     version,
@@ -282,10 +288,10 @@ class Registry:
                     has_handler=compiled.handler,
                     sdk=compiled.sdk,
                 )
-            function = replace(function, status="deploy_ok", serving=number, deployed_ms=self._clock.now(), errors=())
+            function = deployments.deployed(function, number, self._clock.now(), by)
             await self._settle(function, version)
             self._serving.put(runnable(function, version, compiled.artifact, self.limits))
-            return version
+            return Deployed(version, function.history[-1], tuple(odd))
 
         return await self._change(change())
 
@@ -315,10 +321,10 @@ class Registry:
         if function is not None and self._serving.route(function.label) is None:
             self._serving.hold(function.label, reason)
 
-    def _owners(self, function: FunctionRecord) -> ownership.Owners:
-        """Who owns the actor types of the tenant, without `function` itself."""
+    def _others(self, function: FunctionRecord) -> ownership.Deployed:
+        """The tenant's functions that serve, each with the version that does, without `function` itself."""
         others = (one for one in self.functions(function.tenant) if one.id != function.id and one.serving is not None)
-        return {actor_type: one for one in others for actor_type in self.version(one.id, one.serving or 0).actor_types}
+        return [(one, self.version(one.id, one.serving or 0)) for one in others]
 
     def _beyond_kept(self, function: FunctionRecord) -> list[VersionRecord]:
         """The oldest versions that go when one is added: never what serves, never what is being compiled."""

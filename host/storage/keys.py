@@ -152,8 +152,14 @@ def dead_alarm_key(actor: ActorId) -> bytes:
     return _DEAD_ALARM + _actor(actor)
 
 
-def dead_alarms_range(tenant: str) -> Range:
-    return under(_DEAD_ALARM + _text(tenant))
+def dead_alarms_range(tenant: str, actor_type: str | None = None) -> Range:
+    """A tenant's dead alarms, in order of (type, name), or those of one type in order of name."""
+    return under(_DEAD_ALARM + _text(tenant) + (b"" if actor_type is None else _text(actor_type)))
+
+
+def dead_alarms_after(actor: ActorId) -> bytes:
+    """Where a page of dead alarms goes on after this one: replaces the start of `dead_alarms_range`."""
+    return dead_alarm_key(actor) + b"\x00"
 
 
 # --- the registry -----------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from host.actors.alarms import Alarms
+from host.actors.dead import TenantAlarms
 from host.actors.directory import Directory
 from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
@@ -165,7 +166,9 @@ class Host:
 
     def services(self) -> AdminServices:
         """What the admin API works on."""
-        return AdminServices(self.registry, self.publisher, self.function_url, self.status)
+        return AdminServices(
+            self.registry, self.publisher, self.function_url, self.status, TenantAlarms(self.directory)
+        )
 
     async def listen(self, stack: AsyncExitStack) -> None:
         """Open the two ports. Raises OSError when an address cannot be had."""

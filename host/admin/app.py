@@ -10,7 +10,7 @@ from quart import Quart, g
 from quart.json.provider import DefaultJSONProvider
 from quart.wrappers import Response
 
-from host.admin import functions, problems, status, versions
+from host.admin import alarms, functions, problems, status, versions
 from host.admin.bodies import AdminRequest, drain
 from host.admin.requests import new_request_id
 from host.admin.services import EXTENSION, AdminServices
@@ -30,7 +30,7 @@ def create_admin_app(services: AdminServices) -> Quart:
     app.before_request(_begin)
     app.after_request(_end)
     problems.install(app)
-    for blueprint in (status.blueprint, functions.blueprint, versions.blueprint):
+    for blueprint in (status.blueprint, functions.blueprint, versions.blueprint, alarms.blueprint):
         app.register_blueprint(blueprint, url_prefix=PREFIX)
     return app
 

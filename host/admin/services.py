@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from quart import current_app
 
+from host.actors.dead import TenantAlarms
 from host.registry.publish import Publisher
 from host.registry.registry import Registry
 
@@ -19,13 +20,15 @@ class AdminServices:
     """`url(label)` is where a function is reached, such as `http://account-0198c2c58a.localhost:8787`.
 
     `status()` returns what the whole host has to say for itself (JSON-able: version, uptime_s, counts, ...). It is
-    shown to operators; of it a tenant sees `version` and `uptime_s` only.
+    shown to operators; of it a tenant sees `version` and `uptime_s` only. Without `alarms` (an admin plane that runs no
+    actors) the alarms' routes answer 503.
     """
 
     registry: Registry
     publisher: Publisher
     url: Callable[[str], str]
     status: Callable[[], Mapping[str, Any]]
+    alarms: TenantAlarms | None = None
 
 
 def services() -> AdminServices:

@@ -1,0 +1,106 @@
+"""/v1/alarms: a tenant's alarms, waiting and dead, and putting dead ones back."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from quart import Blueprint, request
+
+from host.actors.dead import DeadAlarm, TenantAlarms, WaitingAlarm
+from host.admin.auth import caller, require_key
+from host.admin.requests import flag_field, page_query, read_json, text_field
+from host.admin.services import services
+from host.admin.views import iso
+from host.model.errors import Unavailable, UsageError
+from host.model.ids import ActorId
+
+blueprint = Blueprint("alarms", __name__)
+blueprint.before_request(require_key)
+
+LAST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: an alarm may be set for a later one, but ISO 8601 has four digits."""
+
+
+@blueprint.get("/alarms")
+async def list_alarms() -> dict[str, Any]:
+    tenant = caller().tenant
+    state, actor_type = request.args.get("state", "dead"), request.args.get("type")
+    limit, cursor = page_query()
+    after = _actor_of(tenant, cursor) if cursor else None
+    if state not in ("dead", "waiting"):
+        raise UsageError('"state" has to be dead or waiting.')
+    try:
+        if state == "dead":
+            dead, following = await _alarms().dead(tenant, actor_type, after, limit)
+            shown = [_dead_json(alarm) for alarm in dead]
+        else:
+            waiting, following = await _alarms().waiting(tenant, actor_type, after, limit)
+            shown = [_waiting_json(alarm) for alarm in waiting]
+    except OSError as error:
+        raise Unavailable("The host could not read its alarms. Try again in a moment.") from error
+    return {"alarms": shown, "next": None if following is None else _cursor_of(following)}
+
+
+@blueprint.post("/alarms/retry")
+async def retry_alarms() -> dict[str, Any]:
+    """One actor's by type and name, or all of a type."""
+    tenant = caller().tenant
+    body = await read_json(("type", "name", "all"))
+    actor_type, every = text_field(body, "type"), flag_field(body, "all")
+    if every == ("name" in body):
+        raise UsageError('Name one actor with "name", or say "all": true for all of the type; not both.')
+    if every:
+        retried, more = await _alarms().retry_all(tenant, actor_type)
+        return {"retried": retried, "more": more}
+    await _alarms().retry(ActorId(tenant, actor_type, text_field(body, "name")))
+    return {"retried": 1, "more": False}
+
+
+def _alarms() -> TenantAlarms:
+    alarms = services().alarms
+    if alarms is None:
+        raise Unavailable("This host runs no actors, so it has no alarms.")
+    return alarms
+
+
+def _dead_json(alarm: DeadAlarm) -> dict[str, Any]:
+    return {
+        "type": alarm.actor.type,
+        "name": alarm.actor.name,
+        "due_at": _moment(alarm.due_ms),
+        "failed_at": _moment(alarm.failed_ms),
+        "error": alarm.error,
+        "message": alarm.message,
+    }
+
+
+def _waiting_json(alarm: WaitingAlarm) -> dict[str, Any]:
+    return {
+        "type": alarm.actor.type,
+        "name": alarm.actor.name,
+        "due_at": _moment(alarm.due_ms),
+        "retries": alarm.retries,
+    }
+
+
+def _moment(milliseconds: int) -> str | None:
+    return iso(min(milliseconds, LAST_MS))
+
+
+def _cursor_of(actor: ActorId) -> str:
+    """Shape: URL-safe base64 of the JSON text ["type", "name"]. The tenant is always the caller's."""
+    return base64.urlsafe_b64encode(json.dumps([actor.type, actor.name]).encode()).decode().rstrip("=")
+
+
+def _actor_of(tenant: str, cursor: str) -> ActorId:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        actor_type, name = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        if isinstance(actor_type, str) and isinstance(name, str):
+            (actor_type + name).encode()
+            return ActorId(tenant, actor_type, name)
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise UsageError('The "cursor" is not one that this route gave as "next".')

@@ -1,8 +1,8 @@
-/** The wire form of values: JSON text that a person can read, the same for every language (guest_sdk/conformance/codec.md).
+/** The wire form of values: JSON text that a person can read, the same for every language (conformance/codec.md).
  *
- *  Almost every value is plain JSON, so encoding is one walk that looks for anything that is not, then the engine's own
- *  JSON.stringify on the very same value. Only when the walk finds something special is a tagged copy built. Decoding is
- *  JSON.parse, and a second walk only when the text has a key that begins with `$`.
+ *  Almost every value is plain JSON, so encoding is one walk that looks for anything that is not, then the engine's
+ *  own JSON.stringify on the very same value. Only when the walk finds something special is a tagged copy built.
+ *  Decoding is JSON.parse, and a second walk only when the text has a key that begins with `$`.
  *
  *  What cannot cross raises CodecError at once and names the place, such as `$.items[3].when`.
  */
@@ -42,7 +42,7 @@ export function decode(text: string): unknown {
   return text.includes('"$') ? decodeTagged(value) : value;
 }
 
-/** True when JSON.stringify writes exactly the wire form of `value`. Never raises: what is odd is left to the Encoder. */
+/** True when JSON.stringify writes exactly the wire form of `value`. What is odd is left to the Encoder. */
 function isPlain(value: unknown, depth: number): boolean {
   switch (typeof value) {
     case "string":

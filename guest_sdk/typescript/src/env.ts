@@ -1,4 +1,4 @@
-/** `env`: what the manifest gives to the function. One object, the same for the handler, the actors and the module export.
+/** `env`: what the manifest gives to the function, one object for the handler, the actors and the module's export.
  *
  *  It is filled when the instance serves its first call, because the host's configuration is not known while the module
  *  is being built.

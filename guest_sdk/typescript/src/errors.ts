@@ -80,7 +80,9 @@ const EngineError = (globalThis as { InternalError?: typeof InternalError }).Int
 /** What was thrown, as three texts that may cross: reading it never throws, whatever it is. */
 export function describeThrown(thrown: unknown): [name: string, message: string, stack: string] {
   try {
-    if (EngineError !== undefined && thrown instanceof EngineError) return ["ActorCrashedError", crashMessage(thrown), text(thrown.stack)];
+    if (EngineError !== undefined && thrown instanceof EngineError) {
+      return ["ActorCrashedError", crashMessage(thrown), text(thrown.stack)];
+    }
     if (thrown instanceof Error) return [text(thrown.name) || "Error", text(thrown.message), text(thrown.stack)];
     if (typeof thrown === "object" && thrown !== null && "message" in thrown) {
       const like = thrown as { name?: unknown; message: unknown; stack?: unknown };

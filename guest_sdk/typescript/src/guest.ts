@@ -41,7 +41,8 @@ export function guestOf(module: Record<string, unknown>) {
   }
   if (handler === undefined && classes.size === 0) {
     throw new Error(
-      "the entry module has nothing to serve: export default an object with a fetch function, or export a class that extends StatefulActor",
+      "the entry module has nothing to serve: export default an object with a fetch function, " +
+        "or export a class that extends StatefulActor",
     );
   }
   return { describe, fetch, invoke, alarm, resolve, resolveResponse: respond, reject };

@@ -1,7 +1,7 @@
 /** Which properties of an actor a stub may call: the methods of its own classes, and nothing else.
  *
  *  Only functions defined as methods on a class between the actor's own and StatefulActor count. Properties of the
- *  instance, getters, and everything of the base classes are unknown to callers, so nothing becomes callable by accident.
+ *  instance, getters, and everything of the base classes are unknown to callers: nothing becomes callable by accident.
  */
 import { StatefulActor } from "./actor.ts";
 import { ActorPrivateMethodError, ActorUnknownMethodError } from "./errors.ts";

@@ -67,8 +67,9 @@ function stubPrototype(binding: string): object {
         defineProperty(prototype, property, { value: method, configurable: true });
         return method;
       },
-      set(target, property, value, receiver) {
-        return defineProperty(receiver, property, { value, writable: true, enumerable: true, configurable: true }) !== target;
+      set(_target, property, value, receiver: object) {
+        defineProperty(receiver, property, { value, writable: true, enumerable: true, configurable: true });
+        return true;
       },
     }),
   );

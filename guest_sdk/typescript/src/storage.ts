@@ -31,7 +31,8 @@ const dateTime = Date.prototype.getTime;
 function checkKey(key: unknown): string {
   const checked = checkedText(key, "a storage key", KEY_BYTES_MAX);
   if (checked.charCodeAt(0) === 95 && RESERVED.some((prefix) => checked.startsWith(prefix))) {
-    throw new TypeError(`the storage key ${JSON.stringify(checked)} is reserved: keys must not begin with __telnyx_ or __tenure_`);
+    const names = RESERVED.join(" or ");
+    throw new TypeError(`the storage key ${JSON.stringify(checked)} is reserved: keys must not begin with ${names}`);
   }
   return checked;
 }
@@ -57,7 +58,7 @@ function read(txn: number, key: string): unknown {
   return value === null ? undefined : decode(value);
 }
 
-/** The operations that a turn and a transaction share. `open` gives the transaction's number, or raises when it is over. */
+/** What a turn and a transaction share. `open` gives the transaction's number, or raises when it is over. */
 abstract class Scope {
   protected abstract open(): number;
 

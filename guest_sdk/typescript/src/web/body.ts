@@ -11,7 +11,7 @@ export type BodyInit = string | ArrayBuffer | ArrayBufferView | URLSearchParams;
 
 const { parse } = JSON;
 
-/** What a body holds: text, base64 when the body is binary, or bytes nobody else can change; null when there is none. */
+/** What a body holds: text, base64 when it is binary, or bytes nobody else can change; null when there is none. */
 export type Data = string | Uint8Array<ArrayBuffer> | null;
 
 export const TEXT_TYPE = "text/plain;charset=UTF-8";

@@ -14,7 +14,7 @@ export function currentTime(): number {
   return isServing() ? Math.floor(now()) : 0;
 }
 
-/** The engine's Date, except that "now" comes from the host. It shares its prototype, so every Date is of this class. */
+/** The engine's Date, except that "now" comes from the host. It shares its prototype, so every Date is one. */
 export function makeDate(): DateConstructor {
   const made = function Date(this: unknown, ...args: unknown[]): unknown {
     if (new.target === undefined) return new EngineDate(currentTime()).toString();

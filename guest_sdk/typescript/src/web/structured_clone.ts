@@ -40,7 +40,9 @@ function copyObject(value: object, seen: Map<object, unknown>): unknown {
   if (value instanceof ArrayBuffer) return keep(value.slice(0));
   if (ArrayBuffer.isView(value)) return keep(copyView(value as DataView | Uint8Array, seen));
   if (value instanceof Error) return keep(copyError(value, seen));
-  if (value instanceof Boolean || value instanceof Number || value instanceof String) return keep(Object(value.valueOf()));
+  if (value instanceof Boolean || value instanceof Number || value instanceof String) {
+    return keep(Object(value.valueOf()));
+  }
   if (value instanceof Promise || value instanceof WeakMap || value instanceof WeakSet || value instanceof WeakRef) {
     return refuse(`a ${getPrototypeOf(value).constructor.name}`);
   }
@@ -57,7 +59,8 @@ function copyItems(from: object, to: object, seen: Map<object, unknown>): object
 
 /** Views of one buffer stay views of one buffer. */
 function copyView(view: DataView | Uint8Array, seen: Map<object, unknown>): unknown {
-  const constructor = getPrototypeOf(view).constructor as new (b: ArrayBuffer, offset: number, length: number) => unknown;
+  type Views = new (buffer: ArrayBuffer, offset: number, length: number) => unknown;
+  const constructor = getPrototypeOf(view).constructor as Views;
   const buffer = copy(view.buffer, seen) as ArrayBuffer;
   return new constructor(buffer, view.byteOffset, view instanceof DataView ? view.byteLength : view.length);
 }
@@ -65,7 +68,9 @@ function copyView(view: DataView | Uint8Array, seen: Map<object, unknown>): unkn
 function copyError(error: Error, seen: Map<object, unknown>): Error {
   const constructor = ERRORS[error.name] ?? Error;
   const made = new constructor(error.message);
-  if (error.stack !== undefined) defineProperty(made, "stack", { value: error.stack, writable: true, configurable: true });
+  if (error.stack !== undefined) {
+    defineProperty(made, "stack", { value: error.stack, writable: true, configurable: true });
+  }
   if ("cause" in error) {
     defineProperty(made, "cause", { value: copy(error.cause, seen), writable: true, configurable: true });
   }

@@ -1,8 +1,8 @@
-/** URL. The URLs of everyday requests are split by one regular expression; everything else is parsed by the host.
+/** URL. The URLs of everyday requests are split by two regular expressions; the rest is parsed by the host.
  *
- *  The expression accepts only what the WHATWG parser would leave as it is: http or https, a lower-case name, a port that
- *  is not the default one, and characters that need no percent-encoding. What is in doubt goes to the host, which has a
- *  complete parser.
+ *  The expressions accept only what the WHATWG parser would leave as it is: http or https, a lower-case name, a port
+ *  that is not the default one, and characters that need no percent-encoding. What is in doubt goes to the host, which
+ *  has a complete parser.
  */
 import * as web from "tenure:edge/web@0.1.0";
 import { requireServing } from "../phase.ts";
@@ -22,21 +22,46 @@ interface Parts {
   origin: string;
 }
 
-// 1 scheme, 2 host name, 3 port, 4 path, 5 query, 6 fragment
-const PLAIN =
-  /^(https?):\/\/((?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*)(?::([1-9][0-9]{0,4}))?(\/[\w\-.~!$&'()*+,;=:@%\/]*)?(\?[\w\-.~!$&()*+,;=:@%\/?[\]]*)?(#[\w\-.~!$&'()*+,;=:@%\/?]*)?$/;
+/** A scheme, host and port that stay as they are. */
+interface Origin {
+  readonly text: string;
+  readonly protocol: string;
+  readonly hostname: string;
+  readonly port: string;
+}
+
+/** A URL that stays as it is. `rest` is the expression's match: 1 path, 2 query, 3 fragment. */
+interface Plain {
+  readonly origin: Origin;
+  readonly rest: RegExpExecArray;
+}
+
+const ORIGIN = /^(https?):\/\/((?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*)(?::([1-9][0-9]{0,4}))?(?=[/?#]|$)/;
+const REST =
+  /^(\/[\w\-.~!$&'()*+,;=:@%\/]*)?(\?[\w\-.~!$&()*+,;=:@%\/?[\]]*)?(#[\w\-.~!$&'()*+,;=:@%\/?]*)?$/;
 const PERCENT_DOT = /%2e/i;
 const { parse } = JSON;
 
-/** The groups of a URL that stays as it is, or null. */
-function splitPlain(input: string): RegExpExecArray | null {
-  const groups = PLAIN.exec(input);
-  if (groups === null) return null;
-  const path = groups[4];
+// the requests of an instance all come to one origin, so the last one is nearly always the next one
+let lastOrigin: Origin = { text: "http://localhost", protocol: "http:", hostname: "localhost", port: "" };
+
+function splitPlain(input: string): Plain | null {
+  const origin = plainOrigin(input);
+  const rest = origin === null ? null : REST.exec(input.slice(origin.text.length));
+  if (rest === null) return null;
+  const path = rest[1];
   if (path !== undefined && (path.includes("/.") || (path.includes("%") && PERCENT_DOT.test(path)))) return null;
-  const port = groups[3];
-  if (port !== undefined && (port === (groups[1] === "http" ? "80" : "443") || +port > 65535)) return null;
-  return groups[2]!.includes("xn--") ? null : groups;
+  return { origin: origin!, rest };
+}
+
+function plainOrigin(input: string): Origin | null {
+  const last = lastOrigin;
+  if (input.startsWith(last.text) && input.charCodeAt(last.text.length) === 47) return last;
+  const found = ORIGIN.exec(input);
+  if (found === null) return null;
+  const [text, scheme, hostname, port = ""] = found;
+  if (port === (scheme === "http" ? "80" : "443") || +port > 65535 || hostname!.includes("xn--")) return null;
+  return (lastOrigin = { text, protocol: `${scheme}:`, hostname: hostname!, port });
 }
 
 function parseOnHost(input: string, base: string | null): Parts | null {
@@ -45,20 +70,18 @@ function parseOnHost(input: string, base: string | null): Parts | null {
   return json === null ? null : (parse(json) as Parts);
 }
 
-function partsOfPlain(groups: RegExpExecArray): Parts {
-  const [, scheme, hostname, port = "", pathname = "/", search = "", hash = ""] = groups;
-  const host = port === "" ? hostname! : `${hostname}:${port}`;
-  const origin = `${scheme}://${host}`;
+function partsOfPlain({ origin: { text, protocol, hostname, port }, rest }: Plain): Parts {
+  const [, pathname = "/", search = "", hash = ""] = rest;
   return {
-    href: origin + pathname + search + hash,
-    protocol: `${scheme}:`, username: "", password: "", host, hostname: hostname!, port, pathname,
-    search: search === "?" ? "" : search, hash: hash === "#" ? "" : hash, origin,
+    href: text + pathname + search + hash, origin: text, protocol, username: "", password: "",
+    host: port === "" ? hostname : `${hostname}:${port}`, hostname, port, pathname,
+    search: search === "?" ? "" : search, hash: hash === "#" ? "" : hash,
   };
 }
 
 export class URL {
   // exactly one of the two is set
-  #plain: RegExpExecArray | null;
+  #plain: Plain | null;
   #parts: Parts | undefined;
   #params: URLSearchParams | undefined;
 
@@ -88,8 +111,7 @@ export class URL {
   }
 
   get href(): string {
-    const plain = this.#plain;
-    return plain !== null && plain[4] !== undefined ? plain[0] : this.#all().href;
+    return this.#all().href;
   }
 
   set href(value: string) {
@@ -101,13 +123,13 @@ export class URL {
 
   get pathname(): string {
     const plain = this.#plain;
-    return plain !== null ? plain[4] ?? "/" : this.#all().pathname;
+    return plain !== null ? plain.rest[1] ?? "/" : this.#all().pathname;
   }
 
   get search(): string {
     const plain = this.#plain;
     if (plain === null) return this.#all().search;
-    const search = plain[5];
+    const search = plain.rest[2];
     return search === undefined || search === "?" ? "" : search;
   }
 

@@ -121,7 +121,9 @@ function pairsOf(init: URLSearchParams | Iterable<readonly string[]> | Record<st
   if (!(Symbol.iterator in init)) return Object.keys(init).map((name) => [text(name), text(init[name])]);
   return Array.from(init as Iterable<readonly string[]>, (pair) => {
     const [name, value, ...more] = pair;
-    if (value === undefined || more.length > 0) throw new TypeError("URLSearchParams takes pairs of a name and a value");
+    if (value === undefined || more.length > 0) {
+      throw new TypeError("URLSearchParams takes pairs of a name and a value");
+    }
     return [text(name), text(value)];
   });
 }

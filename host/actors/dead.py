@@ -4,8 +4,8 @@ An alarm is dead when its handler failed with all its retries (`alarms`). An act
 both: setting or deleting an alarm removes the dead one in the turn's own commit (`transaction`), and `retry` removes it
 in the write that sets it again. So a dead alarm is always work that nobody has decided about yet.
 
-The index by due time holds the alarms of all tenants: reading one tenant's part of it would cost what the others have in
-there, and a place in it could be a name of theirs. Waiting alarms are therefore read from the tenant's own actors, in
+The index by due time holds the alarms of all tenants: reading one tenant's part of it would cost what the others have
+in it, and a place in it could be a name of theirs. Waiting alarms are therefore read from the tenant's own actors, in
 order of type and name. Reads go on in a thread, a bounded number of records each.
 """
 

@@ -70,6 +70,31 @@ class AdminClient:
     def version(self, function_id: str, number: int) -> Json:
         return self._call("GET", f"/v1/functions/{_segment(function_id)}/versions/{number}")
 
+    def versions(self, ref: str, cursor: str = "") -> Json:
+        """A page: "versions", the newest first, and "next", the cursor of the following page or None."""
+        return self._call("GET", f"/v1/functions/{_segment(ref)}/versions", params={"cursor": cursor})
+
+    def deployments(self, ref: str) -> list[Json]:
+        """The newest first."""
+        deployments: list[Json] = self._call("GET", f"/v1/functions/{_segment(ref)}/deployments")["deployments"]
+        return deployments
+
+    def deploy(self, ref: str, version: int) -> Json:
+        """Let an existing version serve. Returns the deployment, with "warnings"."""
+        return self._call("POST", f"/v1/functions/{_segment(ref)}/deployments", json={"version": version})
+
+    def alarms(self, state: str, actor_type: str | None, cursor: str = "") -> Json:
+        """A page: "alarms" and "next". `state` is "dead" or "waiting"."""
+        params = {"state": state, "cursor": cursor, "limit": "500", **({"type": actor_type} if actor_type else {})}
+        return self._call("GET", "/v1/alarms", params=params)
+
+    def retry_alarm(self, actor_type: str, name: str) -> Json:
+        return self._call("POST", "/v1/alarms/retry", json={"type": actor_type, "name": name})
+
+    def retry_alarms(self, actor_type: str) -> Json:
+        """As many of the type's dead alarms as one request takes: "retried", and "more" if there are others."""
+        return self._call("POST", "/v1/alarms/retry", json={"type": actor_type, "all": True})
+
     def close(self) -> None:
         if self._http is not None:
             self._http.close()

@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from host.cli.commands import auth, functions, hosting, projects
+from host.cli.commands import alarms, auth, functions, hosting, projects, versions
 from host.cli.console import CliError, say
 
 
@@ -27,7 +27,14 @@ def cli() -> None:
     """
 
 
-for _command in (*hosting.COMMANDS, auth.auth, *projects.COMMANDS, *functions.COMMANDS):
+for _command in (
+    *hosting.COMMANDS,
+    auth.auth,
+    *projects.COMMANDS,
+    *functions.COMMANDS,
+    *versions.COMMANDS,
+    alarms.alarms,
+):
     cli.add_command(_command)
 
 

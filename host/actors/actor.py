@@ -3,8 +3,8 @@
 Activation, a table of its life:
 
     none --first turn--> constructing --ready--> idle <--turn--> busy
-    constructing, busy --crash, timeout, failed constructor, failed commit--> none (the mailbox goes on with a fresh
-    one) idle --eviction, new version--> none
+    constructing, busy --crash, timeout, failed constructor, failed commit--> none (the mailbox goes on, afresh)
+    idle --eviction, new version--> none
 
 Invariants:
 - One turn at a time, from its start until the guest has ended it, across every await in it.
@@ -13,6 +13,8 @@ Invariants:
 - The gate: no answer leaves before everything this actor has committed so far is durable. `_committed` is the sequence
   number of its last commit, kept over activations; an actor is forgotten only when that is durable.
 - A turn that ends badly commits nothing (but what a finished constructor wrote).
+- The record in memory, the record on disk and the entry in the alarm index change in one batch, from the record as it
+  is when the turn ends: between a turn's start and its end a failed alarm may have been moved.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from host.actors.ports import Answer
+from host.actors.ports import STOPPING, Answer, no_owner
 from host.actors.transaction import Transaction
 from host.actors.turn import Turn
 from host.model.errors import (
@@ -118,25 +120,40 @@ class Actor:
             self._next()
 
     def _next(self) -> None:
-        """Start the next turn that somebody waits for."""
+        """Start the next turn."""
         while self._running is None:
             if not self._mailbox:
                 self._directory.idle(self)
                 return
             turn = self._mailbox.popleft()
-            if turn.abandoned:
+            if turn.due_ms is not None and turn.due_ms != self._record.alarm_ms:
+                self._skip_alarm(turn, turn.due_ms)
                 continue
             try:
                 self._start(turn)
             except ActorError as error:
                 self._answer(turn, error)
 
+    def _skip_alarm(self, turn: Turn, due_ms: int) -> None:
+        """The alarm was replaced or deleted while its turn waited."""
+        stray = alarm_key(due_ms, self.id)
+        try:
+            if self._directory.engine.get(stray) is not None:  # no record names it: left alone it would fire for ever
+                _log.error("stray_alarm", tenant=self.id.tenant, type=self.id.type, name=self.id.name, due_ms=due_ms)
+                self._committed = self._directory.committer.write([(stray, None)])
+        except (OSError, StorageBroken) as error:
+            self._answer(turn, ActorOutputGateError(f"the alarm could not be removed: {type(error).__name__}"))
+        else:
+            self._answer(turn, b"")
+
     def _start(self, turn: Turn) -> None:
         directory = self._directory
+        if directory.stopping:
+            raise ActorOverloadedError(STOPPING)
         version = directory.owner(self.id.tenant, self.id.type)
         if version is None:
             self.drop()
-            raise ActorTypeNotFoundError(f"no function of this tenant exports an actor class {self.id.type}")
+            raise ActorTypeNotFoundError(no_owner(self.id.type))
         activation = self.activation
         if activation is not None and activation.version is not version:
             self.drop()
@@ -195,11 +212,15 @@ class Actor:
             _log.error("commit_failed", tenant=self.id.tenant, type=self.id.type, error=error)
             self.drop()
             answer = ActorOutputGateError("the write of this turn failed: nothing of it was kept")
+        if outcome.kind == "cancelled":
+            self._directory.stop()
         self._answer(turn, answer)
+        if not success and outcome.kind != "failed":
+            self._directory.committer.flush()  # a guest is stopped between rounds, whose end would have done it
         self._next()
 
     def _commit(self, storage: Transaction, success: bool) -> None:
-        writes, record = storage.batch(success, self._directory.clock.now())
+        writes, record = storage.batch(success, self._directory.clock.now(), self._record.alarm_ms)
         if writes:
             self._committed = self._directory.committer.write(writes)
             before, self._record = self._record, record
@@ -210,8 +231,7 @@ class Actor:
         """Through the gate: now if all that was committed is durable, else when it is."""
         committer = self._directory.committer
         if self._committed <= committer.synced and not committer.broken:
-            if not turn.abandoned:
-                turn.reply(answer)
+            turn.reply(answer)
         else:
             committer.when_synced(self._committed, partial(self._gate, turn, answer))
 
@@ -219,21 +239,22 @@ class Actor:
         if error is not None:
             self.drop()
             answer = ActorOutputGateError(GATE_BROKEN)
-        if not turn.abandoned:
-            turn.reply(answer)
+        turn.reply(answer)
 
-    def move_alarm(self, due_ms: int, writes: list[Write], alarm_ms: int | None) -> None:
-        """Replace the alarm that was due at `due_ms`, outside of any turn. Does nothing if it was changed since.
+    def move_alarm(self, due_ms: int | None, writes: list[Write], alarm_ms: int | None) -> None:
+        """Replace the alarm that was due at `due_ms` (None: there was none), outside of any turn. Does nothing if it
+        was changed since.
 
-        Raises OSError, StorageBroken.
+        Not durable before the next `flush`. Raises OSError, StorageBroken.
         """
         if self._record.alarm_ms != due_ms:
             return
         record = self._record._replace(alarm_ms=alarm_ms)
-        batch = [(alarm_key(due_ms, self.id), None), (actor_key(self.id), record.encode()), *writes]
+        batch = [(actor_key(self.id), record.encode()), *writes]
+        if due_ms is not None:
+            batch.append((alarm_key(due_ms, self.id), None))
         self._committed = self._directory.committer.write(batch)
         self._record = record
-        self._directory.committer.flush()
         if alarm_ms is not None:
             self._directory.alarm_changed(alarm_ms)
 

@@ -12,6 +12,7 @@ alarm.
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from host.actors import turn
 from host.actors.directory import Directory
@@ -42,6 +43,7 @@ class Alarms:
         self._timer: TimerHandle | None = None
         self._wakes_at = float("inf")
         self._firing: set[ActorId] = set()
+        self._look_is_due = False
         self._closed = False
         directory.alarm_changed = self.changed
 
@@ -74,7 +76,25 @@ class Alarms:
 
     def _look(self) -> None:
         """Fire what is due, and wake again for the next."""
-        self._timer, self._wakes_at = None, float("inf")
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._wakes_at, self._look_is_due = None, float("inf"), False
+        if self._closed or self._directory.stopping or self._directory.committer.broken:
+            return
+        try:
+            self._fire_due()
+        except (OSError, ValueError) as problem:
+            _log.error("alarms_not_read", error=problem)
+            self._wake_at(self._clock.now() + RETRY_FIRST_MS)
+        self._directory.committer.flush()  # what was postponed or buried outside of a round
+
+    def _look_soon(self) -> None:
+        """Look again when the loop comes round: an answer may come from within `_look`, thousands of them in a row."""
+        if not self._look_is_due:
+            self._look_is_due = True
+            self._directory.scheduler.loop.call_soon(self._look)
+
+    def _fire_due(self) -> None:
         engine, now = self._directory.engine, int(self._clock.now())
         free = BATCH - len(self._firing)
         if free <= 0:
@@ -86,7 +106,7 @@ class Alarms:
                 self._fire(actor, due_ms, int(value))
                 started += 1
         if started >= free:
-            return
+            return  # likewise
         for key, _ in engine.scan(*ALARMS, limit=BATCH + 1):
             due_ms, actor = decode_alarm(key)
             if actor not in self._firing:
@@ -97,14 +117,21 @@ class Alarms:
         self._firing.add(actor)
 
         def reply(answer: Answer) -> None:
-            self._firing.discard(actor)
-            if isinstance(answer, ActorError):
-                self._failed(actor, due_ms, retry_count, answer)
-            self._look()
+            if isinstance(answer, ActorError) and not self._failed(actor, due_ms, retry_count, answer):
+                self._clock.call_later(RETRY_FIRST_MS / 1000, partial(self._fired, actor))
+            else:
+                self._fired(actor)
 
-        self._directory.deliver(actor, turn.alarm(retry_count, CallContext(f"alarm-{due_ms}"), reply))
+        self._directory.deliver(actor, turn.alarm(due_ms, retry_count, CallContext(f"alarm-{due_ms}"), reply))
 
-    def _failed(self, actor: ActorId, due_ms: int, retry_count: int, error: ActorError) -> None:
+    def _fired(self, actor: ActorId) -> None:
+        self._firing.discard(actor)
+        self._look_soon()
+
+    def _failed(self, actor: ActorId, due_ms: int, retry_count: int, error: ActorError) -> bool:
+        """Move the alarm to its next try, or among the dead. False when that failed: it is still due."""
+        if self._directory.stopping:
+            return True  # it fires at the next start
         now = int(self._clock.now())
         dead = retry_count >= RETRIES_MAX
         if isinstance(error, ActorOverloadedError | ActorOutputGateError):
@@ -118,5 +145,7 @@ class Alarms:
                 _log.warn("alarm_dead", tenant=actor.tenant, type=actor.type, name=actor.name, error=error.name)
             else:
                 self._directory.postpone_alarm(actor, due_ms, next_ms, count)
-        except (OSError, StorageBroken) as problem:
+        except (OSError, ValueError, StorageBroken) as problem:
             _log.error("alarm_not_postponed", tenant=actor.tenant, type=actor.type, name=actor.name, error=problem)
+            return False
+        return True

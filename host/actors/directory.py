@@ -12,21 +12,30 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from host.actors.actor import Actor
-from host.actors.ports import Owner, WorldOf
+from host.actors.ports import STOPPING, Owner, WorldOf, no_owner
 from host.actors.turn import Turn
 from host.model.clock import Clock, TimerHandle
-from host.model.errors import ActorDeadlockError, ActorOverloadedError, ActorTypeNotFoundError
+from host.model.errors import (
+    ActorCrashedError,
+    ActorDeadlockError,
+    ActorError,
+    ActorOverloadedError,
+    ActorTypeNotFoundError,
+)
 from host.model.ids import ActorId
 from host.model.limits import HostLimits
 from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
 from host.storage.commit import Committer
 from host.storage.keys import alarm_key, dead_alarm_key
-from host.storage.ports import Engine
+from host.storage.ports import Engine, Write
+from host.telemetry import log
 
 EVICTIONS_PER_SWEEP = 32
 SWEEP_S = 1.0
 SWEEP_BUSY_S = 0.02
+
+_log = log.get("actors")
 
 
 class Directory:
@@ -56,6 +65,7 @@ class Directory:
         self._idle: OrderedDict[ActorId, Actor] = OrderedDict()
         self._activations = 0
         self._sweeper: TimerHandle | None = None
+        self.stopping = False
 
     @property
     def activations(self) -> int:
@@ -64,29 +74,40 @@ class Directory:
 
     def deliver(self, actor: ActorId, turn: Turn) -> None:
         """Hand `turn` to `actor`; its `reply` gets the answer, possibly before this returns."""
-        chain = turn.context.chain
-        if actor in chain:
-            turn.reply(ActorDeadlockError(f"this call comes back to an actor that waits for it: {_path(chain, actor)}"))
-            return
-        found = self._actors.get(actor)
-        if found is None:
-            version = self.owner(actor.tenant, actor.type)
-            if version is None:
-                text = f"no function of this tenant exports an actor class {actor.type}"
-                turn.reply(ActorTypeNotFoundError(text))
-                return
-            if self._activations >= self.limits.activations_max and not self._evict_one():
-                turn.reply(ActorOverloadedError("all actors that this host can hold are busy: try again later"))
-                return
-            found = self._actors[actor] = Actor(self, actor)
-        else:
-            version = found.activation.version if found.activation else self.owner(actor.tenant, actor.type)
-        limits = version.limits if version is not None else None
-        if limits is not None and len(chain) >= limits.call_depth_max:
-            turn.reply(ActorDeadlockError(f"calls are {limits.call_depth_max} deep: {_path(chain, actor)}"))
+        try:
+            found, turns_max = self._admit(actor, turn.context.chain)
+        except ActorError as error:
+            turn.reply(error)
             return
         self._idle.pop(actor, None)
-        found.deliver(turn, limits.mailbox_turns_max if limits is not None else 1)
+        found.deliver(turn, turns_max)
+
+    def _admit(self, actor: ActorId, chain: tuple[ActorId, ...]) -> tuple[Actor, int]:
+        """The actor in memory, and how many turns may wait for it. Raises the ActorError that refuses the call."""
+        if self.stopping:
+            raise ActorOverloadedError(STOPPING)
+        if actor in chain:
+            raise ActorDeadlockError(f"this call comes back to an actor that waits for it: {_path(chain, actor)}")
+        version = self.owner(actor.tenant, actor.type)
+        if version is None:
+            raise ActorTypeNotFoundError(no_owner(actor.type))
+        limits = version.limits
+        if len(chain) >= limits.call_depth_max:
+            raise ActorDeadlockError(f"calls are {limits.call_depth_max} deep: {_path(chain, actor)}")
+        found = self._actors.get(actor)
+        if found is None or (found.activation is None and not found.busy):
+            if self._activations >= self.limits.activations_max and not self._evict_one():
+                raise ActorOverloadedError("all actors that this host can hold are busy: try again later")
+            try:
+                found = self._resident(actor)
+            except (OSError, ValueError) as error:
+                _log.error("actor_not_read", tenant=actor.tenant, type=actor.type, name=actor.name, error=error)
+                raise ActorCrashedError("the host could not read the actor's state: try again later") from None
+        return found, limits.mailbox_turns_max
+
+    def stop(self) -> None:
+        """No turn starts any more: those that wait are answered that the host is stopping."""
+        self.stopping = True
 
     def reset(self, actor: ActorId) -> None:
         """Drop the activation of `actor` if it has one and no turn runs on it."""
@@ -97,14 +118,26 @@ class Directory:
     # Alarms, outside of turns.
 
     def postpone_alarm(self, actor: ActorId, due_ms: int, next_ms: int, retry_count: int) -> None:
-        """Try the alarm that was due at `due_ms` again later, unless it was changed. Raises OSError, StorageBroken."""
+        """Try the alarm that was due at `due_ms` again later, unless it was changed.
+
+        Not durable before the next `flush`. Raises OSError, StorageBroken.
+        """
         self._resident(actor).move_alarm(due_ms, [(alarm_key(next_ms, actor), b"%d" % retry_count)], next_ms)
 
     def bury_alarm(self, actor: ActorId, due_ms: int, record: bytes) -> None:
-        """Keep the alarm that was due at `due_ms` as a dead one, unless it was changed. Raises OSError,
-        StorageBroken.
+        """Keep the alarm that was due at `due_ms` as a dead one, unless it was changed.
+
+        Not durable before the next `flush`. Raises OSError, StorageBroken.
         """
         self._resident(actor).move_alarm(due_ms, [(dead_alarm_key(actor), record)], None)
+
+    def revive_alarm(self, actor: ActorId, due_ms: int) -> None:
+        """Put a dead alarm back, due at `due_ms`, unless the actor has another one.
+
+        Not durable before the next `flush`. Raises OSError, ValueError, StorageBroken.
+        """
+        back: list[Write] = [(dead_alarm_key(actor), None), (alarm_key(due_ms, actor), b"0")]
+        self._resident(actor).move_alarm(None, back, due_ms)
 
     def _resident(self, actor: ActorId) -> Actor:
         found = self._actors.get(actor)
@@ -122,6 +155,8 @@ class Directory:
         self._activations -= 1
 
     def idle(self, actor: Actor) -> None:
+        if self.stopping:
+            return
         actor.idle_since = self.clock.monotonic()
         self._idle[actor.id] = actor
         if self._sweeper is None:
@@ -147,7 +182,7 @@ class Directory:
 
     def _evict_one(self) -> bool:
         for actor in self._idle.values():
-            if actor.evictable:
+            if actor.activation is not None and actor.evictable:
                 self._forget(actor)
                 return True
         return False
@@ -159,6 +194,7 @@ class Directory:
 
     def close(self) -> None:
         """Drop every activation. The scheduler must be closed before, so that no turn runs."""
+        self.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
         for actor in list(self._actors.values()):

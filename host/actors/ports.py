@@ -21,3 +21,9 @@ Answer = bytes | HttpResponse | ActorError
 
 Reply = Callable[[Answer], None]
 """Takes the answer, once, when it may leave."""
+
+STOPPING = "the host is stopping: try again when it is back"
+
+
+def no_owner(actor_type: str) -> str:
+    return f"no function of this tenant exports an actor class {actor_type}"

@@ -13,13 +13,13 @@ Not here: when the batch is written and when the reply may leave (`actor`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from host.model.ids import ActorId
 from host.model.limits import Limits, MiB
 from host.sandbox.call import GuestFault
 from host.sandbox.ports import Refusal
-from host.storage.keys import Range, actor_key, after, alarm_key
+from host.storage.keys import Range, actor_key, after, alarm_key, dead_alarm_key
 from host.storage.ports import Engine, Write
 from host.storage.records import ActorRecord
 
@@ -28,18 +28,21 @@ Batch = list[Write]
 RESERVED_PREFIXES = (b"__telnyx_", b"__tenure_")
 LIST_LIMIT_MAX = 1_000
 LIST_BYTES_MAX = 32 * MiB
-SCAN_CHUNK = 64
+SCAN_CHUNK_FIRST, SCAN_CHUNK = 16, 64
+DATE_MS_MAX = 8.64e15
 
 
 class _Level:
-    """Writes that are not committed yet. `cleared`: everything below is as if deleted."""
+    """Writes that are not committed yet. `cleared`: everything below is as if deleted. `growth`: by how many bytes the
+    actor is larger than as seen from the level below.
+    """
 
-    __slots__ = ("below", "cleared", "number", "writes")
+    __slots__ = ("below", "cleared", "growth", "writes")
 
-    def __init__(self, number: int, below: _Level | None) -> None:
-        self.number = number
+    def __init__(self, below: _Level | None) -> None:
         self.below = below
         self.cleared = False
+        self.growth = 0
         self.writes: dict[bytes, bytes | None] = {}
 
 
@@ -81,7 +84,7 @@ class Transaction:
         self._prefix = prefix
         self._record = record
         self._limits = limits
-        self._levels: dict[int, _Level] = {0: _Level(0, None)}
+        self._levels: dict[int, _Level] = {0: _Level(None)}
         self._next = 1
         self._read: dict[bytes, bytes | None] = {}
         self._written = 0
@@ -93,31 +96,29 @@ class Transaction:
         self.is_ready = False
 
     def get(self, txn: int, key: bytes) -> bytes | None:
-        level: _Level | None = self._level(txn)
-        while level is not None:
-            if key in level.writes:
-                return level.writes[key]
-            if level.cleared:
-                return None
-            level = level.below
-        return self._committed(key)
+        return self._seen(self._level(txn), key)
 
     def put(self, txn: int, key: bytes, value: bytes) -> None:
         level = self._level(txn)
         self._check_key(key)
         if len(value) > self._limits.value_bytes_max:
             raise Refusal("RangeError", f"a value takes at most {self._limits.value_bytes_max} bytes, not {len(value)}")
+        growth = len(key) + len(value) - self._size(level, key)
         self._meter(len(key) + len(value))
+        if growth > 0 and self._used(level) + growth > self._limits.actor_bytes_max:
+            raise Refusal("QuotaExceededError", f"one actor holds at most {self._limits.actor_bytes_max >> 20} MiB")
         level.writes[key] = value
+        level.growth += growth
 
     def delete(self, txn: int, key: bytes) -> bool:
         level = self._level(txn)
         self._check_key(key)
-        existed = self.get(txn, key) is not None
-        if existed:
+        size = self._size(level, key)
+        if size:
             self._meter(len(key))
             level.writes[key] = None
-        return existed
+            level.growth -= size
+        return size > 0
 
     def list(
         self, txn: int, prefix: bytes, start: bytes, end: bytes | None, reverse: bool, limit: int
@@ -134,28 +135,23 @@ class Transaction:
         for layer in reversed(levels):
             over.update((key, value) for key, value in layer.writes.items() if low <= key and (not high or key < high))
         limit = min(limit, LIST_LIMIT_MAX)
-        found = {} if levels[-1].cleared else dict(self._scan(low, high, reverse, limit + len(over)))
-        for key, value in over.items():
-            if value is None:
-                found.pop(key, None)
-            else:
-                found[key] = value
+        found = {key: value for key, value in over.items() if value is not None}
+        if not levels[-1].cleared:
+            found.update(self._committed_list(low, high, reverse, limit, over))
         pairs = sorted(found.items(), reverse=reverse)[:limit]
         if sum(len(value) for _, value in pairs) > LIST_BYTES_MAX:
             raise GuestFault(f"a list holds at most {LIST_BYTES_MAX >> 20} MiB: ask for it in parts, with a limit")
         return pairs
 
     def delete_all(self, txn: int) -> None:
-        level = self._level(txn)
-        level.writes.clear()
-        level.cleared = True
+        self._clear(self._level(txn))
 
     def begin(self, txn: int) -> int:
         below = self._level(txn)
         if len(self._levels) > self._limits.operations_max:
             raise GuestFault("too many transactions are open at once")
         number, self._next = self._next, self._next + 1
-        self._levels[number] = _Level(number, below)
+        self._levels[number] = _Level(below)
         return number
 
     def commit(self, txn: int) -> None:
@@ -163,9 +159,10 @@ class Transaction:
         below = level.below
         assert below is not None
         if level.cleared:
-            below.writes.clear()
-            below.cleared = True
-        below.writes.update(level.writes)
+            self._clear(below)
+        for key, value in level.writes.items():  # one by one: what is below may have changed since `begin`
+            below.growth += (0 if value is None else len(key) + len(value)) - self._size(below, key)
+            below.writes[key] = value
 
     def rollback(self, txn: int) -> None:
         self._close(txn)
@@ -174,9 +171,9 @@ class Transaction:
         return self._alarm
 
     def set_alarm(self, at_ms: float | None) -> None:
-        if at_ms is not None and not 0 <= at_ms <= 8.64e15:  # the range of a Date
+        if at_ms is not None and not -DATE_MS_MAX <= at_ms <= DATE_MS_MAX:
             raise GuestFault("an alarm's time is a Date's")
-        self._alarm, self._alarm_set = (None if at_ms is None else float(int(at_ms))), True
+        self._alarm, self._alarm_set = (None if at_ms is None else max(float(int(at_ms)), 0.0)), True
 
     def ready(self) -> None:
         if self.is_ready:
@@ -184,12 +181,15 @@ class Transaction:
         self.is_ready = True
         self._sealed = self._levels[0]
         self._sealed_alarm = (self._alarm, self._alarm_set)
-        self._levels = {0: _Level(0, self._sealed)}
+        self._levels = {0: _Level(self._sealed)}
 
     # For the actor, when the turn has ended.
 
-    def batch(self, success: bool, now_ms: float) -> tuple[Batch, ActorRecord]:
-        """What to commit, and the actor's record once it is. Without `success` only what the constructor sealed."""
+    def batch(self, success: bool, now_ms: float, alarm_now_ms: int | None) -> tuple[Batch, ActorRecord]:
+        """What to commit, and the actor's record once it is. Without `success` only what the constructor sealed.
+
+        `alarm_now_ms`: the alarm that the actor's record has now; it may have been moved since the turn began.
+        """
         alarm_ms, alarm_set = (self._alarm, self._alarm_set) if success else self._sealed_alarm
         if success and self._takes_alarm:
             alarm_set = True
@@ -197,24 +197,19 @@ class Transaction:
         if level is None or (not _touched(level) and not alarm_set):
             return [], self._record
         writes: Batch = []
-        used = self._record.bytes_used
         final, cleared = _merged(level)
         if cleared:
-            used = 0
-            writes += ((self._prefix + key, None) for key, _ in self._scan(b"", b"", False, None) if key not in final)
+            writes += ((self._prefix + key, None) for key, _ in self._scan(b"", b"") if key not in final)
         for key, value in final.items():
-            old = self._committed(key)
-            if old is not None and not cleared:
-                used -= len(key) + len(old)
-            if value is not None:
-                used += len(key) + len(value)
-            if value is not None or old is not None:
+            if value is not None or self._committed(key) is not None:
                 writes.append((self._prefix + key, value))
-        record = ActorRecord(max(used, 0), self._record.created_ms or int(now_ms), self._record.alarm_ms)
+        record = ActorRecord(max(self._used(level), 0), self._record.created_ms or int(now_ms), alarm_now_ms)
         if alarm_set:
             record = record._replace(alarm_ms=None if alarm_ms is None else int(alarm_ms))
-            writes += _alarm_writes(self._actor, self._record.alarm_ms, record.alarm_ms)
-        if record != self._record:
+            writes += _alarm_writes(self._actor, alarm_now_ms, record.alarm_ms)
+            if self._engine.get(dead := dead_alarm_key(self._actor)) is not None:
+                writes.append((dead, None))  # the actor has said what is to become of its alarm
+        if record != self._record._replace(alarm_ms=alarm_now_ms):
             writes.append((actor_key(self._actor), record.encode()))
         return writes, record
 
@@ -232,6 +227,33 @@ class Transaction:
         level = self._level(txn)
         del self._levels[txn]
         return level
+
+    def _seen(self, level: _Level | None, key: bytes) -> bytes | None:
+        while level is not None:
+            if key in level.writes:
+                return level.writes[key]
+            if level.cleared:
+                return None
+            level = level.below
+        return self._committed(key)
+
+    def _size(self, level: _Level, key: bytes) -> int:
+        """Bytes of the pair as seen from `level`; 0 when there is none."""
+        value = self._seen(level, key)
+        return 0 if value is None else len(key) + len(value)
+
+    def _used(self, level: _Level | None) -> int:
+        """Bytes of the whole actor as seen from `level`."""
+        used = self._record.bytes_used
+        while level is not None:
+            used += level.growth
+            level = level.below
+        return used
+
+    def _clear(self, level: _Level) -> None:
+        level.writes.clear()
+        level.cleared = True
+        level.growth = -self._used(level.below)
 
     def _committed(self, key: bytes) -> bytes | None:
         read = self._read
@@ -256,26 +278,36 @@ class Transaction:
             raise Refusal(
                 "QuotaExceededError", f"one turn writes at most {self._limits.turn_write_bytes_max >> 20} MiB"
             )
-        if self._record.bytes_used + self._written > self._limits.actor_bytes_max:
-            raise Refusal("QuotaExceededError", f"one actor holds at most {self._limits.actor_bytes_max >> 20} MiB")
 
-    def _scan(self, low: bytes, high: bytes, reverse: bool, limit: int | None) -> Iterator[tuple[bytes, bytes]]:
-        """Committed pairs with low <= key < high ("" is no end), keys without the prefix, read in small chunks."""
+    def _committed_list(
+        self, low: bytes, high: bytes, reverse: bool, limit: int, over: Container[bytes]
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The first `limit` committed pairs of a range that nothing in `over` hides.
+
+        It ends early beyond LIST_BYTES_MAX: a list that would need them all is refused, another needs no more of them.
+        """
+        size = 0
+        for key, value in self._scan(low, high, reverse):
+            if key in over:
+                continue
+            yield key, value
+            limit -= 1
+            size += len(value)
+            if limit == 0 or size > LIST_BYTES_MAX:
+                return
+
+    def _scan(self, low: bytes, high: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Committed pairs with low <= key < high ("" is no end), keys without the prefix, read in growing chunks."""
         prefix, cut = self._prefix, len(self._prefix)
         start, end = prefix + low, (prefix + high if high else after(prefix))
-        left = limit
-        taken = 0
-        while left is None or left > 0:
-            chunk = self._engine.scan(
-                start, end, reverse=reverse, limit=SCAN_CHUNK if left is None else min(SCAN_CHUNK, left)
-            )
+        size = SCAN_CHUNK_FIRST
+        while True:
+            chunk = self._engine.scan(start, end, reverse=reverse, limit=size)
             for key, value in chunk:
-                taken += len(value)
                 yield key[cut:], value
-            if len(chunk) < SCAN_CHUNK or (limit is not None and taken > LIST_BYTES_MAX):
+            if len(chunk) < size:
                 return
-            if left is not None:
-                left -= len(chunk)
+            size = min(size * 2, SCAN_CHUNK)
             if reverse:
                 end = chunk[-1][0]
             else:
@@ -314,5 +346,5 @@ def _merged(level: _Level) -> tuple[dict[bytes, bytes | None], bool]:
 def _alarm_writes(actor: ActorId, before: int | None, now: int | None) -> Iterable[Write]:
     if before is not None and before != now:
         yield alarm_key(before, actor), None
-    if now is not None and before != now:
+    if now is not None:  # even at the same time: its tries are counted anew
         yield alarm_key(now, actor), b"0"

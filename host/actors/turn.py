@@ -22,19 +22,28 @@ from host.sandbox.outcome import Outcome
 
 
 class Turn:
-    """`reply` is called once with the answer, or never when the caller went away first (`abandoned`)."""
+    """`reply` is called exactly once with the answer. A caller that has gone away ignores it: the work is done anyway.
 
-    __slots__ = ("abandoned", "context", "export", "parameters", "reply", "what")
+    `due_ms`: of an alarm, the time it was set for; the turn is skipped if the actor's alarm is another by then.
+    """
+
+    __slots__ = ("context", "due_ms", "export", "parameters", "reply", "what")
 
     def __init__(
-        self, export: Export, parameters: tuple[Any, ...], what: str, context: CallContext, reply: Reply
+        self,
+        export: Export,
+        parameters: tuple[Any, ...],
+        what: str,
+        context: CallContext,
+        reply: Reply,
+        due_ms: int | None = None,
     ) -> None:
         self.export = export
         self.parameters = parameters
         self.what = what
         self.context = context
         self.reply = reply
-        self.abandoned = False
+        self.due_ms = due_ms
 
     def wall_s(self, limits: Limits) -> float:
         if self.export is INVOKE:
@@ -54,6 +63,8 @@ class Turn:
                 return BlockConcurrencyTimeoutError(
                     f"blockConcurrencyWhile of {target} took longer than {limits.init_wall_s:g} s"
                 )
+            case "cancelled":  # only a host that stops cancels turns
+                return ActorCrashedError(f"{self.what} of {target} was stopped, and so is the host")
             case _:
                 return ActorCrashedError(f"{self.what} of {target} was stopped: {outcome.message}")
 
@@ -75,5 +86,5 @@ def fetch(request: HttpRequest, context: CallContext, reply: Reply) -> Turn:
     return Turn(FETCH, parameters, "fetch", context, reply)
 
 
-def alarm(retry_count: int, context: CallContext, reply: Reply) -> Turn:
-    return Turn(ALARM, (retry_count,), "alarm", context, reply)
+def alarm(due_ms: int, retry_count: int, context: CallContext, reply: Reply) -> Turn:
+    return Turn(ALARM, (retry_count,), "alarm", context, reply, due_ms)

@@ -5,16 +5,22 @@ handler that threw is as good as new; one that was stopped is gone). When all pl
 queue for each tenant, served in turns, so that one tenant's flood does not starve another's trickle; a full queue
 refuses with 503.
 
-Invariants: at most `handlers_busy_max` calls run; a version that no longer serves gets no warm instances back.
+Invariants: at most `handlers_busy_max` calls run; while one may run, none waits; a request whose caller has gone away
+takes no place in the queue; a version that no longer serves gets no warm instances back, and what a late request
+warms up again goes when it has been idle for `WARM_IDLE_S`, like all that nobody uses.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from host.invoke.ports import WorldOf
+from host.model.clock import TimerHandle
 from host.model.errors import (
     ACTOR_ERRORS,
     HandlerCrashed,
@@ -38,33 +44,41 @@ from host.telemetry import log
 CALLS_PER_INSTANCE_MAX = 20_000
 """After so many calls an instance is replaced: what a handler leaks in its globals does not grow for ever."""
 
+WARM_IDLE_S = 60.0
+SWEEP_S = 5.0
+
+STOPPING = "The host is stopping. Try again when it is back."
 FAILED = "The function failed. Its logs say why, under this reply's x-request-id."
 
 _log = log.get("invoke")
 
 
 class Reply(asyncio.Future[HttpResponse]):
-    """The future of one response. Cancelling it stops the call."""
+    """The future of one response. Cancelling it stops the call, or takes it out of the queue."""
 
     call: Call | None = None
+    leave_queue: Callable[[], None] | None = None
 
     def cancel(self, msg: Any | None = None) -> bool:
         if not super().cancel(msg):
             return False
         if self.call is not None:
             self.call.cancel()
+        elif self.leave_queue is not None:
+            self.leave_queue()
         return True
 
 
 class _Handler:
     """A warm instance with its world."""
 
-    __slots__ = ("calls", "instance", "world")
+    __slots__ = ("calls", "idle_since", "instance", "world")
 
     def __init__(self, instance: Instance, world: World) -> None:
         self.instance = instance
         self.world = world
         self.calls = 0
+        self.idle_since = 0.0
 
 
 class _Job(NamedTuple):
@@ -82,9 +96,11 @@ class HandlerPool:
         self._limits = limits
         self._world = world
         self._warm: dict[Version, list[_Handler]] = {}
-        self._waiting: OrderedDict[str, deque[_Job]] = OrderedDict()
+        self._waiting: OrderedDict[str, OrderedDict[Reply, _Job]] = OrderedDict()
         self._waiting_count = 0
         self._busy = 0
+        self._stopping = False
+        self._sweeper: TimerHandle | None = None
 
     @property
     def busy(self) -> int:
@@ -105,11 +121,16 @@ class HandlerPool:
         job = _Job(version, request, reply)
         if not version.has_handler:
             reply.set_exception(HandlerError("The function has no fetch handler: its entry has no default export."))
+        elif self._stopping:
+            reply.set_exception(Unavailable(STOPPING))
         elif self._busy < self._limits.handlers_busy_max:
+            self._warm.setdefault(version, [])
             self._start(job)
         elif self._waiting_count < self._limits.handler_queue_max:
-            self._waiting.setdefault(version.tenant, deque()).append(job)
+            self._warm.setdefault(version, [])
+            self._waiting.setdefault(version.tenant, OrderedDict())[reply] = job
             self._waiting_count += 1
+            reply.leave_queue = partial(self._leave_queue, version.tenant, reply)
         else:
             reply.set_exception(Unavailable("The host has too many requests waiting. Try again in a moment."))
         return reply
@@ -120,16 +141,18 @@ class HandlerPool:
             handler.instance.close()
 
     def close(self) -> None:
+        """Drop the warm instances and answer those who wait. Calls that run are the scheduler's to end."""
+        self._stopping = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         for version in list(self._warm):
             self.retire(version)
         while self._waiting_count:
-            self._take_waiting().reply.set_exception(Unavailable("The host is stopping."))
+            self._take_waiting().reply.set_exception(Unavailable(STOPPING))
 
     def _start(self, job: _Job) -> None:
         version, request, reply = job
         warm = self._warm.get(version)
-        if warm is None:
-            warm = self._warm[version] = []
         try:
             handler = warm.pop() if warm else self._new(version)
         except (SandboxError, OSError) as error:
@@ -163,13 +186,15 @@ class HandlerPool:
             if not reply.done():
                 reply.set_result(outcome.response)
         else:
+            if outcome.kind == "cancelled" and not reply.cancelled():
+                self._stopping = True  # nobody but a host that stops cancels a call that is waited for
             error = _error(outcome, job.version)
             if outcome.kind != "cancelled":
                 handler.world.log(call, "error", _log_text(outcome))
             if not reply.done():
                 reply.set_exception(error)
         self._give_back(job.version, handler, outcome)
-        if self._waiting_count:
+        while self._waiting_count and self._busy < self._limits.handlers_busy_max and not self._stopping:
             self._start(self._take_waiting())
 
     def _give_back(self, version: Version, handler: _Handler, outcome: Outcome) -> None:
@@ -179,6 +204,7 @@ class HandlerPool:
         warm = self._warm.get(version)
         if (
             warm is None
+            or self._stopping
             or len(warm) >= self._limits.handlers_warm_per_version_max
             or handler.calls >= CALLS_PER_INSTANCE_MAX
             or outcome.kind not in ("responded", "failed")
@@ -186,18 +212,37 @@ class HandlerPool:
         ):
             instance.close()
         else:
+            handler.idle_since = self._scheduler.clock.monotonic()
             warm.append(handler)
+            if self._sweeper is None:
+                self._sweeper = self._scheduler.clock.call_later(SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for long. The longest idle are first: the last one given back is the next to run."""
+        until = self._scheduler.clock.monotonic() - WARM_IDLE_S
+        for handlers in self._warm.values():
+            idle = sum(1 for _ in takewhile(lambda handler: handler.idle_since <= until, handlers))
+            for handler in handlers[:idle]:
+                handler.instance.close()
+            del handlers[:idle]
+        self._sweeper = self._scheduler.clock.call_later(SWEEP_S, self._sweep) if self.warm else None
 
     def _take_waiting(self) -> _Job:
-        """The next job that somebody still waits for, or the last one; tenants take turns."""
-        while True:
-            tenant, queue = self._waiting.popitem(last=False)
-            job = queue.popleft()
-            self._waiting_count -= 1
-            if queue:
-                self._waiting[tenant] = queue
-            if not job.reply.done() or not self._waiting_count:
-                return job
+        """The next job; tenants take turns."""
+        tenant, queue = self._waiting.popitem(last=False)
+        reply, job = queue.popitem(last=False)
+        reply.leave_queue = None
+        self._waiting_count -= 1
+        if queue:
+            self._waiting[tenant] = queue
+        return job
+
+    def _leave_queue(self, tenant: str, reply: Reply) -> None:
+        queue = self._waiting[tenant]
+        del queue[reply]
+        self._waiting_count -= 1
+        if not queue:
+            del self._waiting[tenant]
 
 
 def _error(outcome: Outcome, version: Version) -> TenureError:
@@ -209,6 +254,8 @@ def _error(outcome: Outcome, version: Version) -> TenureError:
             return HandlerCrashed(f"The function was stopped: {outcome.message}.")
         case "stalled":
             return HandlerError("The function will never answer: it waits for a promise that nothing can settle.")
+        case "cancelled":
+            return Unavailable(STOPPING)
         case "failed":
             known = ACTOR_ERRORS.get(outcome.name)
             if known is not None and known.retryable:

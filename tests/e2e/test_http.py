@@ -9,6 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from host import server
 from host.model.limits import LIMITS, MiB
 from tests.conftest import GUESTS, SESSION, Ship
 from tests.kit.http import Site
@@ -33,7 +34,7 @@ def _error(reply: httpx.Response) -> dict[str, str]:
 
 async def test_the_guest_sees_method_url_headers_and_body_as_sent(echo: Site) -> None:
     for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-        headers = [("x-mine", "1"), ("x-mine", "2"), ("x-name", "caf\xe9".encode("latin-1")), ("x-request-id", "abc-1")]
+        headers = [("x-mine", "1"), ("x-mine", "2"), ("x-name", "caf\xe9"), ("x-request-id", "abc-1")]
         reply = await echo.ask(method, "/request?q=%26&r=%C3%A9", content="grüße", headers=headers)
         seen = reply.json()
         assert (seen["method"], seen["url"]) == (method, f"http://{echo.host}/request?q=%26&r=%C3%A9")
@@ -118,6 +119,19 @@ async def test_a_throw_is_500_with_a_request_id_and_without_its_message(echo: Si
     assert "secret" not in reply.text
     assert "src/" not in reply.text
     assert (await echo.get("/status?code=201")).status_code == 201
+
+
+async def test_what_was_thrown_is_in_the_functions_log_under_the_request_id(
+    echo: Site, shared_host: server.Host
+) -> None:
+    version = shared_host.registry.route(echo.host.split(".")[0])
+    assert version is not None
+    tail = shared_host.tails.of(version.function_id)
+    before = tail.cursor
+    await echo.get("/throw", headers={"x-request-id": "find-me"})
+    lines = [line for line in tail.since(before).lines if line.request_id == "find-me"]
+    assert [line.level for line in lines] == ["error"]
+    assert "TypeError: secret 42" in lines[0].text
 
 
 @pytest.mark.parametrize("path", ["/not-a-response", "/nothing"])

@@ -17,7 +17,7 @@ from host.sandbox.instance import EXPORTS, INSTANCES
 
 TICK_S = 0.005
 IDLE_TICKS = 100
-WASM_STACK_BYTES, FIBER_STACK_BYTES = 1 << 20, 2 << 20
+WASM_STACK_BYTES, FIBER_STACK_BYTES = 4 << 20, 6 << 20
 GUEST_INTERFACE = b"tenure:edge/guest@0.1.0"
 CONFIGURATION = f"epoch,component-async,stack={WASM_STACK_BYTES}/{FIBER_STACK_BYTES}"
 """What a compiled artifact depends on besides the component and the library: part of the cache key."""

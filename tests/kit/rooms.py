@@ -234,6 +234,7 @@ class Rooms:
     async def advance(self, seconds: float, step_s: float | None = None) -> None:
         """Move a manual clock, in steps, letting what becomes due run in between."""
         assert isinstance(self.clock, ManualClock)
+        await self.quiet()
         left = seconds
         while left > 0:
             step = min(left, step_s or seconds)

@@ -6,6 +6,10 @@ has no label, so it reaches no function.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+_REMEMBERED_MAX = 4096
+
 
 class HostNames:
     """Knows the base domain that functions live under."""
@@ -15,9 +19,13 @@ class HostNames:
         if not domain:
             raise ValueError("the base domain is empty")
         self._suffix = "." + domain
+        self._remembered = lru_cache(_REMEMBERED_MAX)(self._label)
 
     def label(self, host: bytes) -> str | None:
         """The label in a Host header's value such as `account-0198c2c58a.localhost:8787`, or None."""
+        return self._remembered(host)
+
+    def _label(self, host: bytes) -> str | None:
         name = host.decode("latin-1").lower()
         head, colon, port = name.rpartition(":")
         if colon and (port.isdecimal() or not port):

@@ -85,6 +85,16 @@ class Books:
     def account(self, name: str, *, alone: bool) -> Account:
         return self.accounts.setdefault(name, Account(name, alone))
 
+    @property
+    def acknowledged(self) -> int:
+        """Changes that were acknowledged since the last crash."""
+        return sum(account.deposits + account.debits for account in self.accounts.values())
+
+    @property
+    def open(self) -> int:
+        """Requests without a reply."""
+        return sum(account.deposits_open + account.debits_open for account in self.accounts.values())
+
     def settle(self, balances: dict[str, int]) -> list[str]:
         """Compare every account with what was read; returns all violations since the last time."""
         found: list[str] = []

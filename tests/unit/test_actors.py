@@ -12,7 +12,6 @@ import pytest
 from host.model.clock import ManualClock
 from host.model.errors import (
     ActorCrashedError,
-    ActorDeadlockError,
     ActorMethodError,
     ActorMethodTimeoutError,
     ActorOverloadedError,
@@ -403,5 +402,3 @@ async def test_the_record_of_an_actor_counts_its_bytes(version: Version) -> None
         record = engine.get(actor_key(ActorId(TENANT, "Probe", "a")))
         assert record is not None
         assert decode_actor_record(record).bytes_used == len("key") + len('"v"')
-
-

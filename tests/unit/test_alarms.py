@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ async def test_a_failing_alarm_is_retried_at_1_2_4_8_16_32_s_and_then_kept_as_de
                 seen.append(entry)
             await rooms.advance(0.1)
         dues = [due / 1000 for due, _ in seen]
-        waits = [round(later - earlier) for earlier, later in zip(dues, dues[1:], strict=False)]
+        waits = [round(later - earlier) for earlier, later in pairwise(dues)]
         assert waits == [1, 2, 4, 8, 16, 32]
         assert [count for _, count in seen] == [0, 1, 2, 3, 4, 5, 6]
         assert index(engine) == {}

@@ -24,7 +24,7 @@ NOW_MS = 1_700_000_000_000.0
 
 
 class Store:
-    """One actor on an engine that holds its neighbours as well; each turn is a Transaction, committed as an actor does."""
+    """One actor on an engine that holds its neighbours as well; each turn is committed as an actor does it."""
 
     def __init__(self) -> None:
         self.engine = MemoryEngine()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from host.admin.services import AdminServices
@@ -10,11 +10,14 @@ from host.registry.deployments import Deployed
 from host.registry.records import Deployment, FunctionRecord, VersionRecord
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def iso(milliseconds: float | None) -> str | None:
     """Such as `2026-05-01T10:00:00.123Z`."""
     if milliseconds is None:
         return None
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    moment = _EPOCH + timedelta(milliseconds=milliseconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

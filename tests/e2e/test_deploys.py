@@ -1,0 +1,198 @@
+"""Deploys under load, on a whole host: no request fails, no turn is split across versions, no deposit is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from host import server
+from tests.conftest import GUESTS, SESSION
+from tests.kit.admin import Admin, Shipped
+from tests.kit.bundles import bundle_of
+from tests.kit.http import Site
+from tests.kit.until import wait_until
+
+pytestmark = SESSION
+
+RELEASES = ("one", "two")
+ACCOUNTS = ("alice", "bob", "carol")
+CLIENTS = 12
+ROUNDS = 6
+ROLLBACK_S_MAX = 1.0
+
+
+def project_of(release: str, folder: Path) -> Path:
+    """The guest as this release: another source and another environment, so another component and another manifest."""
+    target = folder / f"deploys-{release}"
+    shutil.copytree(GUESTS / "deploys", target)
+    for path in (target / "src" / "index.ts", target / "tenure.toml"):
+        text = path.read_text()
+        assert '= "one"' in text
+        path.write_text(text.replace('= "one"', f'= "{release}"'))
+    return target
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def admin(shared_host: server.Host) -> AsyncIterator[Admin]:
+    """A tenant of its own: the actor types of other modules are none of ours."""
+    await shared_host.registry.create_tenant("deploys")
+    key = await shared_host.registry.create_key("deploys", "ci", "tenant")
+    async with Admin(shared_host.admin_url, key) as client:
+        yield client
+
+
+class Function:
+    """The guest, registered; `bundles` are its two releases, ready to ship."""
+
+    def __init__(self, admin: Admin, shipped: Shipped, site: Site, bundles: list[bytes]) -> None:
+        self.admin, self.id, self.name, self.site, self.bundles = admin, shipped.id, shipped.name, site, bundles
+
+    async def rollback(self, number: int) -> None:
+        reply = await self.admin.http.post(f"/v1/functions/{self.id}/deployments", json={"version": number})
+        assert reply.status_code == 201, reply.text
+
+    async def serving(self) -> int:
+        return int((await self.admin.function(self.id))["version"])
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def function(shared_host: server.Host, admin: Admin, tmp_path: Path) -> AsyncIterator[Function]:
+    projects = [project_of(release, tmp_path) for release in RELEASES]
+    made = await admin.create("deploys")
+    bundles = [await asyncio.to_thread(bundle_of, project, made["id"], made["name"]) for project in projects]
+    shipped = Shipped(made["id"], made["name"], made["url"], await admin.deploy(made["id"], bundles[0]))
+    site = Site(shared_host.listen_url, shipped.host)
+    yield Function(admin, shipped, site, bundles)
+    await site.close()
+    await admin.delete(made["id"])
+
+
+class Load:
+    """Clients that ask until told to stop: deposits of 1 to a few accounts, and requests that reach no actor."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._stop = False
+        self.acknowledged: Counter[str] = Counter()
+        self.handlers: Counter[str] = Counter()
+        self.turns: Counter[str] = Counter()
+        self.wrong: list[str] = []
+
+    async def __aenter__(self) -> Load:
+        self._clients = [asyncio.create_task(self._ask(number)) for number in range(CLIENTS)]
+        await wait_until(lambda: len(self.turns) > 0, "the first reply")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop = True
+        await asyncio.gather(*self._clients)
+
+    async def _ask(self, number: int) -> None:
+        account = ACCOUNTS[number % len(ACCOUNTS)]
+        while not self._stop:
+            reply = await (self._site.get("/") if number % 4 == 0 else self._site.post(f"/{account}"))
+            if reply.status_code != 200:
+                self.wrong.append(f"{reply.status_code} {reply.text}")
+                continue
+            value: dict[str, Any] = reply.json()
+            self._count(self.handlers, value["handler"])
+            if "seen" in value:
+                self.acknowledged[account] += 1
+                self._count(self.turns, value["seen"])
+
+    def _count(self, counter: Counter[str], seen: list[str]) -> None:
+        """All that a handler or a turn saw of its version has to be the same one."""
+        if len(set(seen)) == 1 and seen[0] in RELEASES:
+            counter[seen[0]] += 1
+        else:
+            self.wrong.append(f"split: {seen}")
+
+
+@pytest.mark.timeout(240)
+async def test_no_request_fails_and_no_turn_is_split_while_ship_and_rollback_run_in_a_loop(function: Function) -> None:
+    async with Load(function.site) as load:
+        for turn in range(ROUNDS):
+            version = await function.admin.deploy(function.id, function.bundles[1 - turn % 2])
+            before = sum(load.turns.values())
+            await wait_until(lambda: sum(load.turns.values()) > before + CLIENTS, "turns on the new version")  # noqa: B023
+            await function.rollback(version["number"] - 1)
+            await function.rollback(version["number"])
+            await function.rollback(version["number"] - 1)
+            assert await function.serving() == version["number"] - 1
+    assert load.wrong == []
+    for seen in (load.turns, load.handlers):
+        assert set(seen) == set(RELEASES), seen
+    for account in ACCOUNTS:
+        look = (await function.site.get(f"/{account}")).json()
+        assert look["balance"] == load.acknowledged[account]
+        assert look["began"] == look["ended"]
+
+
+async def test_a_rollback_takes_well_under_a_second_and_is_served_at_once(function: Function) -> None:
+    await function.admin.deploy(function.id, function.bundles[1])
+    for number, release in ((1, "one"), (2, "two"), (1, "one")):
+        began = time.monotonic()
+        await function.rollback(number)
+        assert time.monotonic() - began < ROLLBACK_S_MAX
+        reply = (await function.site.post("/dave")).json()
+        assert {*reply["handler"], *reply["seen"]} == {release}
+
+
+async def test_a_turn_under_way_ends_on_its_version_and_the_next_begins_on_the_new_one(function: Function) -> None:
+    await function.admin.deploy(function.id, function.bundles[1])
+    turns = [asyncio.create_task(function.site.post("/erin")) for _ in range(40)]
+    await asyncio.wait(turns, return_when=asyncio.FIRST_COMPLETED)
+    await function.rollback(1)
+    seen = [(await turn).json()["seen"] for turn in turns]
+    assert all(len(set(one)) == 1 for one in seen)
+    assert (await function.site.get("/erin")).json()["balance"] == 40
+    assert set((await function.site.post("/erin")).json()["seen"]) == {"one"}
+
+
+async def test_the_command_line_lists_versions_and_rolls_back(function: Function, shared_host: server.Host) -> None:
+    await function.admin.deploy(function.id, function.bundles[1])
+    environ = {**os.environ, "TENURE_ENDPOINT": shared_host.admin_url, "PYTHONUTF8": "1"}
+    environ["TENURE_API_KEY"] = function.admin.http.headers["authorization"].removeprefix("Bearer ")
+
+    async def tenure(*arguments: str) -> tuple[int, str, str]:
+        command = [str(Path(sys.executable).with_name("tenure")), *arguments]
+        done = await asyncio.to_thread(
+            subprocess.run, command, env=environ, capture_output=True, text=True, timeout=30, encoding="utf-8"
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    code, out, _ = await tenure("revisions", "list", "deploys")
+    assert (code, [line.split()[:2] for line in out.splitlines()]) == (
+        0,
+        [["REV", "STATUS"], ["2", "serves"], ["1", "deploy_ok"]],
+    )
+    code, out, _ = await tenure("rollback", "deploys")
+    assert (code, out) == (0, "✅ Version 1 of 'deploys' serves now.\n")
+    assert await function.serving() == 1
+    code, out, _ = await tenure("rollback", "deploys", "v1")
+    assert (code, "serves already" in out) == (0, True)
+    code, out, _ = await tenure("deployments", "deploys")
+    assert (code, [line.split()[0] for line in out.splitlines()]) == (0, ["REV", "1", "2", "1"])
+    assert out.splitlines()[1].split()[2:] == ["serves", "ci"]
+    code, _, _ = await tenure("rollback", "deploys")
+    assert (code, await function.serving()) == (0, 2)
+    code, out, err = await tenure("rollback", "deploys", "9")
+    assert (code, out) == (1, "")
+    assert "no version 9" in err
+    assert "`tenure revisions list deploys`" in err
+    assert (await tenure("rollback", "deploys", "latest"))[0] == 2
+    for command in (["revisions", "list"], ["deployments"]):
+        code, out, _ = await tenure(*command, "deploys", "--json")
+        assert code == 0
+        assert out.startswith("[")

@@ -205,6 +205,8 @@ _BOOL = (struct.pack("<B7xB23x", BOOL, 0), struct.pack("<B7xB23x", BOOL, 1))
 
 
 def set_string(at: int, data: bytes) -> None:
+    if not data.isascii():
+        data.decode()  # malformed UTF-8 would abort the process inside the library
     bytes_new(at + 8, len(data), data)
     memmove(at, _STRING_KIND, 1)
 

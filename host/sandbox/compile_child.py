@@ -27,6 +27,9 @@ from host.sandbox.engine import Component, Engine, SandboxError
 from host.sandbox.instance import DESCRIBE, Instance
 
 DESCRIBE_WALL_S = 10.0
+DESCRIPTION_BYTES_MAX = 64 << 10
+REASONS_MAX = 50
+COMPONENT_MAGIC, MODULE_MAGIC = b"\0asm\x0d\0\x01\0", b"\0asm\x01\0\0\0"
 ACTOR_TYPE = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 
 
@@ -66,19 +69,25 @@ class _Refused(Exception):
 
 
 def _check(wasm: Path, artifact: Path, guest_memory_bytes_max: int, report: dict[str, Any]) -> None:
+    binary = wasm.read_bytes()
+    if binary.startswith(MODULE_MAGIC):
+        raise _Refused("it is a core WebAssembly module, not a component: build it with this host's SDK")
+    if not binary.startswith(COMPONENT_MAGIC):  # the library would read WebAssembly text as well
+        raise _Refused("it is not a WebAssembly component: build it with this host's SDK")
     engine = Engine()
     try:
-        pointer, machine_code = engine.compile(wasm.read_bytes())
+        pointer, machine_code = engine.compile(binary)
     except SandboxError as error:
         raise _Refused(f"the component does not compile: {_first_line(_cause(str(error)))}") from None
     problems = signature.problems(engine.pointer, pointer)
     if problems:
-        raise _Refused(*problems)
+        more = [f"and {len(problems) - REASONS_MAX} more"] if len(problems) > REASONS_MAX else []
+        raise _Refused(*(problem[:500] for problem in problems[:REASONS_MAX]), *more)
     component = Component(engine, pointer)
     description = _describe(engine, component, guest_memory_bytes_max)
     report["handler"] = bool(description.get("handler"))
     report["actors"] = [str(name) for name in description.get("actors", [])]
-    report["sdk"] = str(description.get("sdk", ""))[:100]
+    report["sdk"] = "".join(c for c in str(description.get("sdk", ""))[:100] if c.isprintable())
     _write(artifact, machine_code)
     _write(report_path(artifact), json.dumps(report).encode())
 
@@ -95,14 +104,17 @@ def _describe(engine: Engine, component: Component, memory_bytes_max: int) -> di
                     raise _Refused(f"the component does not start: it was still busy after {DESCRIBE_WALL_S:g} s")
             if instance.trap is not None:
                 raise _Refused(f"the component does not start: {_first_line(_cause(instance.trap))}")
-        description = json.loads(instance.take_description())
+        text = instance.take_description()
+        if len(text) > DESCRIPTION_BYTES_MAX:
+            raise ValueError
+        description = json.loads(text)
         if not isinstance(description, dict) or not isinstance(description.get("actors", []), list):
             raise ValueError
         names = description.get("actors", [])
         if not all(isinstance(name, str) and ACTOR_TYPE.fullmatch(name) and len(name) <= 32 for name in names):
             raise ValueError
         return description
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _Refused("the component does not describe itself as the contract asks (`describe`)") from None
     finally:
         instance.close()

@@ -22,8 +22,13 @@ from typing import TypedDict
 from host.model.errors import BundleError, HostError
 from host.model.limits import BUNDLE_LIMITS, LIMITS, BundleLimits
 from host.sandbox.engine import CONFIGURATION, Component, Engine, SandboxError
+from host.telemetry import log
 
-CHILD_OUTPUT_BYTES_MAX = 1 << 20
+COMPILER_FAILED = "the host's compiler could not run: try again, and ask the operator to look at the host's log"
+PACKAGES = Path(__file__).resolve().parents[2]
+"""Where this very `host` package lies: the child must not find another one in the folder that it is started in."""
+
+_log = log.get("sandbox")
 
 
 class Report(TypedDict):
@@ -75,15 +80,18 @@ class Compiler:
 
     async def _run_child(self, wasm: Path, artifact: Path) -> Report:
         limits = self.limits
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "host.sandbox.compile_child", str(wasm), str(artifact)),
-            *(str(limits.compile_memory_bytes_max), str(int(limits.compile_cpu_s)), str(LIMITS.memory_bytes_max)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            limit=CHILD_OUTPUT_BYTES_MAX,
-        )
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "host.sandbox.compile_child", str(wasm), str(artifact)),
+                *(str(limits.compile_memory_bytes_max), str(int(limits.compile_cpu_s)), str(LIMITS.memory_bytes_max)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": str(PACKAGES)},
+            )
+        except OSError as error:
+            _log.exception("compiler_not_started", error)
+            raise HostError(COMPILER_FAILED) from error
         try:
             async with asyncio.timeout(limits.compile_wall_s):
                 output, errors = await child.communicate()
@@ -99,7 +107,8 @@ class Compiler:
                     f"the compiler was stopped (signal {-child.returncode}): the component needs more than "
                     f"{limits.compile_cpu_s:g} s of CPU time or {limits.compile_memory_bytes_max >> 20} MiB of memory"
                 )
-            raise HostError("the compiler failed", details=(errors.decode(errors="replace")[-2000:],))
+            _log.error("compiler_failed", code=child.returncode, output=errors.decode(errors="replace")[-2000:])
+            raise HostError(COMPILER_FAILED)
         report: Report = json.loads(output)
         return report
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 INSTANCES: dict[int, Instance] = {}
 """Context pointer of the store -> instance, for the import callbacks. Its size is the number of open stores."""
 
-CORE_INSTANCES_MAX, TABLES_MAX, MEMORIES_MAX = 64, 32, 8
+CORE_INSTANCES_MAX, TABLES_MAX, MEMORIES_MAX = 64, 32, 4
+"""The library holds each memory to the limit, not their sum, so their number is kept low; QuickJS's component has 3."""
 
 
 class Export:

@@ -5,7 +5,8 @@ gives its kind, then its payload: a string gives size and address), `results` th
 
 Invariants:
   - The kinds of the arguments are compared with the declared ones on every call, because a component declares its
-    imports itself and a lie about them must not make us read an integer as a pointer.
+    imports itself and a lie about them must not make us read an integer as a pointer, or write to a result that is
+    not there.
   - No exception leaves a callback: it is kept in the instance's `failure`, and the guest gets a trap.
   - The instance is found by its context pointer, so it does not matter which thread polls it.
 """
@@ -39,9 +40,10 @@ def _kind_positions(kinds: tuple[int, ...]) -> list[int]:
     return positions
 
 
-def host_function(interface: str, name: str, *kinds: int) -> Callable[[Answer], Answer]:
-    """Register `answer` as the import `interface#name` with parameters of these kinds."""
+def host_function(interface: str, name: str, *kinds: int, returns: bool = True) -> Callable[[Answer], Answer]:
+    """Register `answer` as the import `interface#name` with parameters of these kinds, and one result if `returns`."""
     shape = capi.layout(*kinds)
+    nresults_expected = int(returns)
     size, unpack, count = shape.size, shape.unpack, len(kinds)
     positions = _kind_positions(kinds)
     kinds_of: Callable[[tuple[Any, ...]], Any] = itemgetter(*positions) if positions else lambda _: ()
@@ -49,12 +51,12 @@ def host_function(interface: str, name: str, *kinds: int) -> Callable[[Answer], 
 
     def wrap(answer: Answer) -> Answer:
         def callback(
-            _env: int, context: int, _type: int, args: int, nargs: int, results: int, _nresults: int
+            _env: int, context: int, _type: int, args: int, nargs: int, results: int, nresults: int
         ) -> int | None:
             instance = INSTANCES.get(context)
             try:
-                if instance is None or nargs != count:
-                    raise ValueError(f"{interface}#{name} was called with {nargs} arguments")
+                if instance is None or nargs != count or nresults != nresults_expected:
+                    raise ValueError(f"{interface}#{name} was called with {nargs} arguments for {nresults} results")
                 fields = unpack(string_at(args, size)) if count else ()
                 if kinds_of(fields) != expected:
                     raise ValueError(f"{interface}#{name} was called with arguments of other types")

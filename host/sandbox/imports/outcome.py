@@ -12,28 +12,28 @@ from host.sandbox.imports.callback import host_function, text
 from host.sandbox.outcome import Outcome
 
 
-@host_function("outcome", "respond", U16, STRING, STRING, BOOL)
+@host_function("outcome", "respond", U16, STRING, STRING, BOOL, returns=False)
 def respond(call: Any, fields: tuple[Any, ...], _results: int) -> None:
     response = HttpResponse(fields[1], text(fields, 3), text(fields, 6), fields[9])
     call.end(Outcome("responded", response=response))
 
 
-@host_function("outcome", "return", STRING)
+@host_function("outcome", "return", STRING, returns=False)
 def return_(call: Any, fields: tuple[Any, ...], _results: int) -> None:
     call.end(Outcome("returned", value=text(fields, 1)))
 
 
-@host_function("outcome", "fail", STRING, STRING, STRING)
+@host_function("outcome", "fail", STRING, STRING, STRING, returns=False)
 def fail(call: Any, fields: tuple[Any, ...], _results: int) -> None:
     name, message, stack = (text(fields, 1 + 3 * index).decode() for index in range(3))
     call.end(Outcome("failed", name=name, message=message, stack=stack))
 
 
-@host_function("outcome", "ready")
+@host_function("outcome", "ready", returns=False)
 def ready(call: Any, _fields: tuple[Any, ...], _results: int) -> None:
     call.storage.ready()
 
 
-@host_function("outcome", "block", BOOL)
+@host_function("outcome", "block", BOOL, returns=False)
 def block(call: Any, fields: tuple[Any, ...], _results: int) -> None:
     call.block(fields[1])

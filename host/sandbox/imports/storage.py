@@ -53,7 +53,7 @@ def list_(call: Any, fields: tuple[Any, ...], results: int) -> None:
     capi.set_string(results, b"[" + joined + b"]")
 
 
-@host_function("storage", "delete-all", U32)
+@host_function("storage", "delete-all", U32, returns=False)
 def delete_all(call: Any, fields: tuple[Any, ...], _results: int) -> None:
     call.storage.delete_all(fields[1])
 
@@ -63,12 +63,12 @@ def begin(call: Any, fields: tuple[Any, ...], results: int) -> None:
     capi.set_u32(results, call.storage.begin(fields[1]))
 
 
-@host_function("storage", "commit", U32)
+@host_function("storage", "commit", U32, returns=False)
 def commit(call: Any, fields: tuple[Any, ...], _results: int) -> None:
     call.storage.commit(fields[1])
 
 
-@host_function("storage", "rollback", U32)
+@host_function("storage", "rollback", U32, returns=False)
 def rollback(call: Any, fields: tuple[Any, ...], _results: int) -> None:
     call.storage.rollback(fields[1])
 
@@ -78,6 +78,6 @@ def get_alarm(call: Any, _fields: tuple[Any, ...], results: int) -> None:
     capi.set_option_f64(results, call.storage.get_alarm())
 
 
-@host_function("storage", "set-alarm", OPTION)
+@host_function("storage", "set-alarm", OPTION, returns=False)
 def set_alarm(call: Any, fields: tuple[Any, ...], _results: int) -> None:
     call.storage.set_alarm(capi.read_option_f64(fields[1]))

@@ -18,6 +18,6 @@ def start(call: Any, fields: tuple[Any, ...], results: int) -> None:
     capi.set_u32(results, call.start_operation(call.start_timer, (milliseconds,)))
 
 
-@host_function("timers", "cancel", U32)
+@host_function("timers", "cancel", U32, returns=False)
 def cancel(call: Any, fields: tuple[Any, ...], _results: int) -> None:
     call.cancel_timer(fields[1])

@@ -1,0 +1,180 @@
+"""How guests share the loop: tenants in turns, rounds with one end each, and limits that need no timer of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from host.model.clock import ManualClock
+from host.sandbox import call, scheduler
+from host.sandbox.instance import INVOKE, Instance
+from tests.kit import raw
+from tests.kit.until import wait_until
+
+
+@pytest.fixture
+def whole_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step is never cut in two, however busy the machine is: what is left is the order."""
+    monkeypatch.setattr(call, "SLICE_S", 5.0)
+
+
+async def _warm(room: raw.Room, count: int) -> list[Instance]:
+    """Instances that have started, so that each call is one step."""
+    instances = [room.instance() for _ in range(count)]
+    for instance in instances:
+        await room.value("count", instance=instance)
+    return instances
+
+
+def _ends(room: raw.Room, order: list[str], instances: list[Instance], tenant: str) -> list[raw.Running]:
+    started = []
+    for instance in instances:
+        running = room.start("count", tenant=tenant, instance=instance)
+        running.future.add_done_callback(lambda _: order.append(tenant))
+        started.append(running)
+    return started
+
+
+@pytest.mark.usefixtures("whole_steps")
+async def test_a_tenant_with_a_hundred_ready_calls_delays_another_by_one_step() -> None:
+    async with raw.probing() as room:
+        instances = await _warm(room, 102)
+        order: list[str] = []
+        running = _ends(room, order, instances[:100], "many")
+        running += _ends(room, order, instances[100:], "few")
+        await asyncio.gather(*(one.outcome() for one in running))
+        assert order[:4] == ["many", "few", "many", "few"]
+        assert order[4:] == ["many"] * 98
+
+
+@pytest.mark.usefixtures("whole_steps")
+async def test_every_tenant_gets_its_turn_before_any_gets_a_second() -> None:
+    async with raw.probing() as room:
+        instances = await _warm(room, 30)
+        order: list[str] = []
+        running = []
+        for tenant in range(3):
+            running += _ends(room, order, instances[tenant * 10 : tenant * 10 + 10], f"t{tenant}")
+        await asyncio.gather(*(one.outcome() for one in running))
+        assert order == ["t0", "t1", "t2"] * 10
+
+
+@pytest.mark.usefixtures("whole_steps")
+async def test_calls_of_one_tenant_run_in_the_order_they_began() -> None:
+    async with raw.probing() as room:
+        instances = await _warm(room, 50)
+        order: list[int] = []
+        running = []
+        for index, instance in enumerate(instances):
+            one = room.start("count", instance=instance)
+            one.future.add_done_callback(lambda _, index=index: order.append(index))
+            running.append(one)
+        await asyncio.gather(*(one.outcome() for one in running))
+        assert order == list(range(50))
+
+
+@pytest.mark.usefixtures("whole_steps")
+async def test_a_round_ends_once_after_all_that_was_ready() -> None:
+    async with raw.probing() as room:
+        instances = await _warm(room, 20)
+        events: list[str] = []
+        room.scheduler.round_end.append(lambda: events.append("end"))
+        with patch.object(scheduler, "ROUND_S", 5.0):
+            for instance in instances:
+                one = room.start("count", instance=instance)
+                done = one.done
+                one.call.done = lambda call, outcome, done=done: (events.append("call"), done(call, outcome))[1]
+            await one.outcome()
+        assert events == ["call"] * 20 + ["end"]
+
+
+@pytest.mark.usefixtures("whole_steps")
+async def test_a_round_is_cut_so_that_the_loop_gets_its_turn() -> None:
+    async with raw.probing() as room:
+        instances = await _warm(room, 20)
+        ends: list[int] = []
+        with patch.object(scheduler, "ROUND_S", 0.0):
+            running = [room.start("count", instance=instance) for instance in instances]
+            room.scheduler.round_end.append(lambda: ends.append(sum(one.future.done() for one in running)))
+            await asyncio.gather(*(one.outcome() for one in running))
+        assert ends == list(range(1, 21))
+
+
+async def test_a_round_also_ends_for_a_call_that_burned() -> None:
+    async with raw.probing() as room:
+        seen: list[bool] = []
+        running = room.start("burn", 60)
+        await wait_until(lambda: room.scheduler.burning(running.call), "the background thread")
+        room.scheduler.round_end.append(lambda: seen.append(running.future.done()))
+        await running.outcome()
+        assert seen[-1]
+
+
+async def test_limits_of_different_lengths_end_calls_in_order_and_leave_nothing() -> None:
+    clock = ManualClock()
+    async with raw.probing(clock) as room:
+        room.world.asked = lambda *_: None
+        order: list[float] = []
+        running = []
+        for wall_s in (3.0, 1.0, 2.0, 1.0):
+            one = room.start("asks", 1, wall_s=wall_s)
+            one.future.add_done_callback(lambda _, wall_s=wall_s: order.append(wall_s))
+            running.append(one)
+        await wait_until(lambda: len(room.world.operations) == 4, "the operations")
+        assert room.scheduler.calls == 4
+        for _ in range(4):
+            clock.advance(1.0)
+            await asyncio.sleep(0)
+        assert order == [1.0, 1.0, 2.0, 3.0]
+        assert {(await one.outcome()).kind for one in running} == {"timed-out"}
+        assert (room.scheduler.calls, room.scheduler._deadlines) == (0, {})
+
+
+async def test_a_call_begun_as_another_ends_is_run_and_limited_like_any() -> None:
+    clock = ManualClock()
+    async with raw.probing(clock) as room:
+        room.world.asked = lambda *_: None
+        first, second = raw.Running(), raw.Running()
+
+        def again(call: Any, outcome: Any) -> None:
+            first.done(call, outcome)
+            second.call = room.start("asks", 1, wall_s=1.0).call
+            second.call.done = second.done
+
+        first.call = room.start("asks", 1, wall_s=1.0).call
+        first.call.done = again
+        await wait_until(lambda: room.world.operations, "the operation")
+        clock.advance(1.1)
+        assert (await first.outcome()).kind == "timed-out"
+        await wait_until(lambda: len(room.world.operations) == 2, "the second operation")
+        clock.advance(1.1)
+        assert (await second.outcome()).kind == "timed-out"
+
+
+async def test_closing_ends_the_calls_that_begin_because_of_it() -> None:
+    async with raw.probing() as room:
+        room.world.asked = lambda *_: None
+        waiting = 5
+        kinds: list[str] = []
+
+        def next_in_line(_call: Any, outcome: Any) -> None:
+            nonlocal waiting
+            kinds.append(outcome.kind)
+            if waiting:
+                waiting -= 1
+                room.start("asks", 1).call.done = next_in_line
+
+        room.start("asks", 1).call.done = next_in_line
+        room.scheduler.close()
+        assert kinds == ["cancelled"] * 6
+
+
+async def test_an_instance_runs_one_export_at_a_time() -> None:
+    async with raw.probing() as room:
+        (instance,) = await _warm(room, 1)
+        instance.begin(INVOKE, (b"count", b"[]"))
+        with pytest.raises(RuntimeError, match="one export at a time"):
+            instance.begin(INVOKE, (b"count", b"[]"))

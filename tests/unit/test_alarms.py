@@ -67,6 +67,16 @@ async def test_an_alarm_fires_when_it_is_due_and_not_before() -> None:
         assert len(await fired(rooms, "a")) == 1
 
 
+async def test_a_wall_clock_that_is_set_forward_makes_alarms_due_within_a_second() -> None:
+    clock = ManualClock()
+    async with open_rooms(clock=clock, version=version_of()) as rooms:
+        await rooms.run("a", ["setAlarmIn", 3_000_000])
+        await rooms.advance(0.1)
+        clock._start += 3_000_000
+        await rooms.advance(1)
+        assert len(await fired(rooms, "a")) == 1
+
+
 async def test_setting_an_alarm_replaces_it_and_deleting_it_ends_it() -> None:
     clock, engine = ManualClock(), MemoryEngine()
     async with open_rooms(engine, clock, version=version_of()) as rooms:

@@ -110,7 +110,7 @@ def play(turn: Transaction, steps: list[tuple[Any, ...]], committed: dict[bytes,
     return models[0]  # a transaction that is left open drops what it wrote
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(TURNS)
 def test_turns_and_a_dictionary_agree_on_everything_read_and_on_what_is_kept(turns: Any) -> None:
     store = Store()
@@ -130,7 +130,7 @@ def test_turns_and_a_dictionary_agree_on_everything_read_and_on_what_is_kept(tur
         store.check_record()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(STEPS, max_size=12), st.lists(STEPS, max_size=12), st.booleans())
 def test_what_was_written_before_ready_is_kept_whatever_becomes_of_the_method(
     before: Any, method: Any, success: bool
@@ -149,7 +149,7 @@ def test_what_was_written_before_ready_is_kept_whatever_becomes_of_the_method(
     store.check_record()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), KEYS, st.one_of(st.none(), VALUES)), max_size=20))
 def test_transactions_that_run_side_by_side_are_counted_exactly(writes: Any) -> None:
     store = Store()

@@ -14,6 +14,7 @@ Ending is final: `done` is called exactly once, on the loop, with the outcome. W
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from host.sandbox.scheduler import Scheduler
 
 FAILED = "the host failed while running it"
+_BELOW_MEMORY = re.compile(r"memory fault at wasm address 0xff[0-9a-f]{6}\b")
+"""A guest's own stack lies at the start of its memory, so it overflows to just below address 0."""
 LEVELS = frozenset(("debug", "info", "warn", "error"))
 SLICE_S = 0.004
 """A tick may come right after a guest began; within this time it is simply polled again."""
-
 
 _log = log.get("sandbox")
 
@@ -325,7 +327,7 @@ def _trap_reason(instance: Instance) -> str:
     if failure is not None:
         _log.exception("import_failed", failure)
         return FAILED
-    if "call stack exhausted" in trap:
+    if "call stack exhausted" in trap or _BELOW_MEMORY.search(trap):
         return "it ran out of stack (endless recursion?)"
     for line in reversed(trap.splitlines()):
         if "wasm trap: " in line:

@@ -164,6 +164,8 @@ class RecordingWorld:
         self.operations.append((call, operation))
         call.scheduler.loop.call_soon(call.resolve_response, operation, HttpResponse(201, b"", b"made", False))
 
+    outbound = fetch
+
 
 class Running:
     """A call under way. `outcome` is awaited; `outcomes` holds every one that was told, so that a second shows."""

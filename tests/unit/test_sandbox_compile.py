@@ -89,8 +89,7 @@ async def test_a_compiler_that_cannot_start_is_the_hosts_fault_and_says_nothing_
 async def test_a_compiler_that_fails_tells_the_hosts_log_and_not_the_tenant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(component, "PACKAGES", tmp_path / "nothing here")
-    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(HostError) as failed:
         await Compiler(tmp_path).compile(raw.probe())
     assert failed.value.details == (component.COMPILER_FAILED,)

@@ -221,7 +221,7 @@ async def test_a_log_that_raises_does_not_keep_a_dead_guest_alive(errors: list[s
         def fails(*_: Any) -> None:
             raise OSError("/secret/path")
 
-        room.world.log = fails  # type: ignore[method-assign]
+        room.world.log = fails  # type: ignore[method-assign,assignment]
         running = room.start("logs", "info", "x", 1_000_000_000, limits=replace(LIMITS, call_cpu_s=0.05))
         assert (await running.outcome()).kind == "crashed"
         assert running.call.instance.closed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -29,11 +30,20 @@ async def _warm(room: raw.Room, count: int) -> list[Instance]:
     return instances
 
 
+def _when_done(running: raw.Running, order: list[Any], word: Any) -> None:
+    running.future.add_done_callback(lambda _: order.append(word))
+
+
+def _noted(events: list[str], running: raw.Running, call: Any, outcome: Any) -> None:
+    events.append("call")
+    running.done(call, outcome)
+
+
 def _ends(room: raw.Room, order: list[str], instances: list[Instance], tenant: str) -> list[raw.Running]:
     started = []
     for instance in instances:
         running = room.start("count", tenant=tenant, instance=instance)
-        running.future.add_done_callback(lambda _: order.append(tenant))
+        _when_done(running, order, tenant)
         started.append(running)
     return started
 
@@ -70,7 +80,7 @@ async def test_calls_of_one_tenant_run_in_the_order_they_began() -> None:
         running = []
         for index, instance in enumerate(instances):
             one = room.start("count", instance=instance)
-            one.future.add_done_callback(lambda _, index=index: order.append(index))
+            _when_done(one, order, index)
             running.append(one)
         await asyncio.gather(*(one.outcome() for one in running))
         assert order == list(range(50))
@@ -84,10 +94,9 @@ async def test_a_round_ends_once_after_all_that_was_ready() -> None:
         room.scheduler.round_end.append(lambda: events.append("end"))
         with patch.object(scheduler, "ROUND_S", 5.0):
             for instance in instances:
-                one = room.start("count", instance=instance)
-                done = one.done
-                one.call.done = lambda call, outcome, done=done: (events.append("call"), done(call, outcome))[1]
-            await one.outcome()
+                running = room.start("count", instance=instance)
+                running.call.done = partial(_noted, events, running)
+            await running.outcome()
         assert events == ["call"] * 20 + ["end"]
 
 
@@ -121,7 +130,7 @@ async def test_limits_of_different_lengths_end_calls_in_order_and_leave_nothing(
         running = []
         for wall_s in (3.0, 1.0, 2.0, 1.0):
             one = room.start("asks", 1, wall_s=wall_s)
-            one.future.add_done_callback(lambda _, wall_s=wall_s: order.append(wall_s))
+            _when_done(one, order, wall_s)
             running.append(one)
         await wait_until(lambda: len(room.world.operations) == 4, "the operations")
         assert room.scheduler.calls == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import subprocess
@@ -43,12 +44,21 @@ def project_of(release: str, folder: Path) -> Path:
     return target
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("releases")
+    return [project_of(release, folder) for release in RELEASES]
+
+
+_tenants = itertools.count(1)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def admin(shared_host: server.Host) -> AsyncIterator[Admin]:
-    """A tenant of its own: the actor types of other modules are none of ours."""
-    await shared_host.registry.create_tenant("deploys")
-    key = await shared_host.registry.create_key("deploys", "ci", "tenant")
-    async with Admin(shared_host.admin_url, key) as client:
+    """A tenant for each test. Its function stays, so that the next one's need not be compiled again."""
+    tenant = f"deploys-{next(_tenants)}"
+    await shared_host.registry.create_tenant(tenant)
+    async with Admin(shared_host.admin_url, await shared_host.registry.create_key(tenant, "ci", "tenant")) as client:
         yield client
 
 
@@ -67,15 +77,13 @@ class Function:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def function(shared_host: server.Host, admin: Admin, tmp_path: Path) -> AsyncIterator[Function]:
-    projects = [project_of(release, tmp_path) for release in RELEASES]
+async def function(shared_host: server.Host, admin: Admin, projects: list[Path]) -> AsyncIterator[Function]:
     made = await admin.create("deploys")
     bundles = [await asyncio.to_thread(bundle_of, project, made["id"], made["name"]) for project in projects]
     shipped = Shipped(made["id"], made["name"], made["url"], await admin.deploy(made["id"], bundles[0]))
     site = Site(shared_host.listen_url, shipped.host)
     yield Function(admin, shipped, site, bundles)
     await site.close()
-    await admin.delete(made["id"])
 
 
 class Load:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
@@ -31,26 +33,30 @@ class Tenant:
         return self.sites[-1]
 
 
-async def _tenant(host: server.Host, name: str) -> AsyncIterator[Tenant]:
+_numbers = itertools.count(1)
+
+
+@asynccontextmanager
+async def new_tenant(host: server.Host) -> AsyncIterator[Tenant]:
+    """What it ships stays, so that the next one's components need not be compiled again."""
+    name = f"sharing-{next(_numbers)}"
     await host.registry.create_tenant(name)
     async with Admin(host.admin_url, await host.registry.create_key(name, "ci", "tenant")) as admin:
         tenant = Tenant(host, admin)
         yield tenant
-        for function in (await admin.http.get("/v1/functions")).json()["functions"]:
-            await admin.delete(function["id"])
         for site in tenant.sites:
             await site.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def tenant(shared_host: server.Host, request: pytest.FixtureRequest) -> AsyncIterator[Tenant]:
-    async for made in _tenant(shared_host, f"t-{abs(hash(request.node.name)):x}"):
+async def tenant(shared_host: server.Host) -> AsyncIterator[Tenant]:
+    async with new_tenant(shared_host) as made:
         yield made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def stranger(shared_host: server.Host, request: pytest.FixtureRequest) -> AsyncIterator[Tenant]:
-    async for made in _tenant(shared_host, f"s-{abs(hash(request.node.name)):x}"):
+async def stranger(shared_host: server.Host) -> AsyncIterator[Tenant]:
+    async with new_tenant(shared_host) as made:
         yield made
 
 

@@ -9,7 +9,6 @@ from host.admin.services import AdminServices
 from host.registry.deployments import Deployed
 from host.registry.records import Deployment, FunctionRecord, VersionRecord
 
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -63,7 +63,7 @@ async def test_versions_are_listed_newest_first_in_pages(host: Host, account: Fu
     assert page["next"] is None
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "limit=", "cursor=x", "cursor=-1", "cursor=%C2%B2"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "limit=", "cursor=-1", "cursor=%C2%B2"])
 async def test_a_page_that_cannot_be_is_refused(account: FunctionRecord, api: Api, query: str) -> None:
     await api.refused("GET", f"/functions/account/versions?{query}", 400)
 

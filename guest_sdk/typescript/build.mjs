@@ -28,9 +28,9 @@ export class BuildError extends Error {
   }
 }
 
-/** The WIT world: beside this file in the packed tarball, in the folder above in the repository. */
+/** The WIT world: in the folder above in the repository (a copy beside this file may be stale), else in the tarball. */
 function witPath() {
-  return [join(HERE, "wit"), join(HERE, "..", "wit")].find((path) => existsSync(join(path, "tenure.wit")));
+  return [join(HERE, "..", "wit"), join(HERE, "wit")].find((path) => existsSync(join(path, "tenure.wit")));
 }
 
 /** `main` of the project's manifest: a string at the top level, so one line of TOML. */

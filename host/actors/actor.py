@@ -202,7 +202,7 @@ class Actor:
             answer = turn.error(self.id, outcome, activation.version.limits)
             activation.world.log(call, "error", _log_text(turn, outcome))
         became_ready = storage.is_ready
-        if not success and (outcome.kind != "failed" or not became_ready or isinstance(answer, ActorCrashedError)):
+        if not success and (outcome.kind != "failed" or not became_ready):
             self.drop()
         else:
             activation.ready = became_ready

@@ -208,7 +208,6 @@ class HandlerPool:
             or len(warm) >= self._limits.handlers_warm_per_version_max
             or handler.calls >= CALLS_PER_INSTANCE_MAX
             or outcome.kind not in ("responded", "failed")
-            or outcome.name == "ActorCrashedError"
         ):
             instance.close()
         else:

@@ -80,9 +80,6 @@ const EngineError = (globalThis as { InternalError?: typeof InternalError }).Int
 /** What was thrown, as three texts that may cross: reading it never throws, whatever it is. */
 export function describeThrown(thrown: unknown): [name: string, message: string, stack: string] {
   try {
-    if (EngineError !== undefined && thrown instanceof EngineError) {
-      return ["ActorCrashedError", crashMessage(thrown), text(thrown.stack)];
-    }
     if (thrown instanceof Error) return [text(thrown.name) || "Error", text(thrown.message), text(thrown.stack)];
     if (typeof thrown === "object" && thrown !== null && "message" in thrown) {
       const like = thrown as { name?: unknown; message: unknown; stack?: unknown };
@@ -94,10 +91,18 @@ export function describeThrown(thrown: unknown): [name: string, message: string,
   }
 }
 
-function crashMessage(error: Error): string {
-  if (error.message.includes("out of memory")) return "the code ran out of memory";
-  if (error.message.includes("stack")) return "the code ran out of stack: it recurses too deeply";
-  return error.message;
+const OUT_OF_MEMORY = "out of memory";
+const CODE_OUT_OF_MEMORY = "the code ran out of memory";
+
+/** Why the instance cannot go on, when the engine itself threw (out of memory or stack); else undefined. */
+export function crashMessage(error: unknown): string | undefined {
+  if (EngineError === undefined || !(error instanceof EngineError)) return undefined;
+  try {
+    if (error.message.includes("stack")) return "the code ran out of stack: it recurses too deeply";
+    return error.message === OUT_OF_MEMORY ? CODE_OUT_OF_MEMORY : text(error.message);
+  } catch {
+    return CODE_OUT_OF_MEMORY; // not even a text can be made
+  }
 }
 
 function text(value: unknown): string {

@@ -8,11 +8,11 @@ import * as outcome from "tenure:edge/outcome@0.1.0";
 import { ActorContext, StatefulActor, blockedOn, type AlarmInfo } from "./actor.ts";
 import { decode, encode } from "./codec.ts";
 import { config, env } from "./env.ts";
-import { ActorTypeNotFoundError, CodecError, describeThrown } from "./errors.ts";
+import { ActorTypeNotFoundError, CodecError, crashMessage, describeThrown } from "./errors.ts";
 import { findMethod } from "./methods.ts";
 import { clearOperations, rejectOperation, resolveOperation, resolveResponse } from "./operations.ts";
 import { startServing } from "./phase.ts";
-import { sendableParts } from "./web/body.ts";
+import { gathered, sendableParts } from "./web/body.ts";
 import { headerBlock } from "./web/headers.ts";
 import { Request } from "./web/request.ts";
 import { Response } from "./web/response.ts";
@@ -93,6 +93,8 @@ async function serveFetch(request: Request): Promise<void> {
     const target = config().actor === null ? requireHandler() : actor ?? (await activate());
     const response = await (target as Handler).fetch(request, env);
     if (!(response instanceof Response)) throw new TypeError("fetch must return a Response");
+    const waiting = gathered(response);
+    if (waiting !== undefined) await waiting;
     const { body, binary } = sendableParts(response);
     outcome.respond(response.status, headerBlock(response.headers), body, binary);
   } catch (error) {
@@ -124,6 +126,8 @@ async function serveAlarm(retryCount: number): Promise<void> {
 }
 
 function fail(error: unknown): void {
+  const crash = crashMessage(error);
+  if (crash !== undefined) return outcome.crash(crash);
   const [name, message, stack] = describeThrown(error);
   outcome.fail(name, message, stack);
 }

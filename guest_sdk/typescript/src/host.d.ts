@@ -24,6 +24,11 @@ declare module "tenure:edge/actors@0.1.0" {
     binding: string, name: string, method: string, url: string, headers: string, body: string, binary: boolean,
   ): number;
 }
+declare module "tenure:edge/outbound@0.1.0" {
+  export function fetch(
+    method: string, url: string, headers: string, body: string, binary: boolean, redirect: string,
+  ): number;
+}
 declare module "tenure:edge/timers@0.1.0" {
   export function start(milliseconds: number): number;
   export function cancel(operation: number): void;
@@ -33,6 +38,7 @@ declare module "tenure:edge/outcome@0.1.0" {
   function finish(value: string): void;
   export { finish as return };
   export function fail(name: string, message: string, stack: string): void;
+  export function crash(message: string): void;
   export function ready(): void;
   export function block(blocked: boolean): void;
 }
@@ -55,6 +61,11 @@ declare module "tenure:edge/web@0.1.0" {
   export function encodeUtf8(text: string): string;
   export function decodeUtf8(base64: string, fatal: boolean): string | null;
 }
+declare module "tenure:edge/crypto@0.1.0" {
+  export function digest(algorithm: string, data: string): string | null;
+  export function hmac(hash: string, key: string, data: string): string | null;
+  export function verify(algorithm: string, key: string, signature: string, data: string): boolean | null;
+}
 
 /** Globals of the engine that no TypeScript library names. */
 declare class DOMException extends Error {
@@ -63,3 +74,5 @@ declare class DOMException extends Error {
 }
 declare class InternalError extends Error {}
 declare function queueMicrotask(callback: () => void): void;
+declare function atob(base64: string): string;
+declare function btoa(text: string): string;

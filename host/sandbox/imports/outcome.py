@@ -29,6 +29,11 @@ def fail(call: Any, fields: tuple[Any, ...], _results: int) -> None:
     call.end(Outcome("failed", name=name, message=message, stack=stack))
 
 
+@host_function("outcome", "crash", STRING, returns=False)
+def crash(call: Any, fields: tuple[Any, ...], _results: int) -> None:
+    call.end(Outcome("crashed", message=text(fields, 1).decode()))
+
+
 @host_function("outcome", "ready", returns=False)
 def ready(call: Any, _fields: tuple[Any, ...], _results: int) -> None:
     call.storage.ready()

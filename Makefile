@@ -43,7 +43,7 @@ types: $(VENV)/.installed $(TARBALL) $(FUNCTIONS:%=functions/%/node_modules/.ins
 	done
 
 contract: $(VENV)/.installed
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo --no-cache
 
 bench: setup ## Measure the account workload here and on workerd.
 	$(BIN)/python -m tools.bench

@@ -162,7 +162,13 @@ class Host:
 
     def gateway(self) -> Gateway:
         """The data plane's ASGI callable."""
-        return Gateway(self.registry.route, self.handlers.fetch, self.config.base_domain)
+        registry = self.registry
+        return Gateway(
+            registry.route,
+            self.handlers.fetch,
+            self.config.base_domain,
+            why_unavailable=registry.why_unavailable,
+        )
 
     def services(self) -> AdminServices:
         """What the admin API works on."""

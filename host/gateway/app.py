@@ -35,6 +35,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Route = Callable[[str], Version | None]
+WhyUnavailable = Callable[[str], str | None]
 Fetch = Callable[[Version, HttpRequest], "asyncio.Future[HttpResponse]"]
 
 log = logs.get("gateway.app")
@@ -46,15 +47,28 @@ class Disconnected(Exception):
     """The client has gone: there is nobody to answer."""
 
 
+def _unknown(_label: str) -> None:
+    """Nothing is known of this label."""
+
+
 class Gateway:
     """The ASGI callable.
 
     `route(label)` finds the version that serves a host label; `fetch(version, request)` runs its handler and returns a
-    future whose errors are TenureError. The gateway cancels that future when the client goes.
+    future whose errors are TenureError. The gateway cancels that future when the client goes. `why_unavailable(label)`
+    says why a function that is deployed has no route at the moment.
     """
 
-    def __init__(self, route: Route, fetch: Fetch, base_domain: str, limits: EdgeLimits = EDGE_LIMITS) -> None:
+    def __init__(
+        self,
+        route: Route,
+        fetch: Fetch,
+        base_domain: str,
+        limits: EdgeLimits = EDGE_LIMITS,
+        why_unavailable: WhyUnavailable = _unknown,
+    ) -> None:
         self._route = route
+        self._why_unavailable = why_unavailable
         self._fetch = fetch
         self._names = HostNames(base_domain)
         self._limits = limits
@@ -115,7 +129,8 @@ class Gateway:
         label = self._names.label(head.host)
         version = self._route(label) if label is not None else None
         if version is None:
-            raise problems.unknown_host()
+            reason = self._why_unavailable(label) if label is not None else None
+            raise problems.unknown_host() if reason is None else Unavailable(reason)
         return version
 
     async def _read_body(self, receive: Receive, length: int | None, bytes_max: int) -> bytes:

@@ -73,7 +73,7 @@ export interface ActorContext {
 interface StorageOperations {
   /** `undefined` when the key is absent. */
   get<T = unknown>(key: string): Promise<T | undefined>;
-  /** Those of the keys that are there. */
+  /** Those of the keys that are there, in the order asked. */
   get<T = unknown>(keys: readonly string[]): Promise<Map<string, T>>;
   /** A key has up to 2,048 bytes of UTF-8, a value up to 1 MiB in its stored form. */
   put<T>(key: string, value: T): Promise<void>;

@@ -8,16 +8,25 @@ The operator may permit networks with `permitted` (for services beside the host)
 Each fetch uses a connection of its own: nothing of one tenant's traffic is kept for another's. A fetch that an actor
 starts leaves only after everything committed so far is durable, like its replies.
 
-Bounds: body, time, redirects, fetches at once in the process. Bodies arrive whole.
+What a guest says is not taken on trust, whatever its SDK checks: names of headers are compared in lower case, and a
+header or method that is no HTTP is refused before anything is sent.
+
+Bounds: body, time, redirects, fetches at once in the process, threads that resolve names. Bodies arrive whole.
+
+Shape: a response that came from another URL than the one asked for begins its header block with the line
+`:url: URL`; no header of a server can have that name.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
+import ssl
 import zlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ada_url
@@ -28,15 +37,35 @@ from host.model.errors import StorageBroken
 from host.model.limits import Limits
 from host.model.message import HttpRequest, HttpResponse, body_from_wire, body_to_wire
 from host.storage.commit import Committer
+from host.telemetry import log
 
 REDIRECTS_MAX = 20
 REDIRECT_STATUSES = frozenset((301, 302, 303, 307, 308))
 AT_ONCE_MAX = 512
+RESOLVERS_MAX = 16
+"""Threads of their own for resolving: a name server that answers slowly keeps nothing else of the host waiting."""
 _FORBIDDEN_HEADERS = frozenset(
-    (b"host", b"connection", b"content-length", b"transfer-encoding", b"keep-alive", b"upgrade", b"te", b"trailer")
+    (
+        b"accept-encoding",
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
 )
+_FORBIDDEN_METHODS = frozenset(("CONNECT", "TRACE", "TRACK"))
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 _CREDENTIALS = frozenset((b"authorization", b"cookie", b"proxy-authorization"))
-_HOP_BY_HOP = frozenset((b"connection", b"transfer-encoding", b"keep-alive", b"content-encoding", b"content-length"))
+_HOP_BY_HOP = frozenset((b"connection", b"transfer-encoding", b"keep-alive"))
+_OF_THE_ENCODED = frozenset((b"content-encoding", b"content-length"))
+
+_log = log.get("outbound")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Done = Callable[[HttpResponse | None, str], None]
@@ -76,6 +105,7 @@ class _Guard(httpcore.AsyncNetworkBackend):
     def __init__(self, permitted: tuple[Network, ...]) -> None:
         self._inner = httpcore.AnyIOBackend()
         self._permitted = permitted
+        self._resolvers = ThreadPoolExecutor(RESOLVERS_MAX, "outbound-resolve")
 
     async def connect_tcp(
         self,
@@ -85,15 +115,29 @@ class _Guard(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.AsyncNetworkStream:
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-        except OSError:
-            raise Refused(f"{host} cannot be resolved") from None
-        addresses = [str(entry[4][0]) for entry in found]
+        addresses = await self._resolve(host.strip("[]"), port)
         if not addresses or not all(is_public(address, self._permitted) for address in addresses):
             raise Refused(f"{host} resolves to an address that functions may not reach")
-        return await self._inner.connect_tcp(addresses[0], port, timeout, local_address, socket_options)
+        for address in addresses[:-1]:
+            try:
+                return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return await self._inner.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        """The addresses of `host`, each once."""
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.run_in_executor(
+                self._resolvers, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            )
+        except (OSError, UnicodeError):
+            raise Refused(f"{host} cannot be resolved") from None
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+    def close(self) -> None:
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
 
     async def connect_unix_socket(self, *_args: Any, **_options: Any) -> httpcore.AsyncNetworkStream:
         raise Refused("there is no such thing to fetch from")
@@ -109,6 +153,7 @@ class Outbound:
         self._committer = committer
         self._guard = _Guard(permitted)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._trust: ssl.SSLContext | None = None
 
     @property
     def under_way(self) -> int:
@@ -139,22 +184,30 @@ class Outbound:
             done(None, "what was written before this fetch could not be made durable")
         except TimeoutError:
             done(None, f"it took longer than {limits.request_wall_s:g} s")
+        except zlib.error:
+            done(None, "the response is not the gzip that it says it is")
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError, ValueError):
             done(None, "the connection failed")
+        except Exception as error:
+            _log.exception("fetch_failed", error)
+            done(None, "the host could not make it")
         else:
             done(response, "")
 
     async def _follow(
         self, request: HttpRequest, allow: tuple[str, ...], redirect: str, limits: Limits
     ) -> HttpResponse:
-        url = _target(request.url, allow)
+        first = url = _target(request.url, allow)
+        if not _METHOD.fullmatch(request.method) or request.method.upper() in _FORBIDDEN_METHODS:
+            raise Refused("its method is not allowed")
         method, body = request.method, body_from_wire(request.body, request.binary)
         headers = _sent_headers(request.headers)
         for _ in range(REDIRECTS_MAX + 1):
             status, answered, content = await self._once(method, url, headers, body, limits.body_bytes_max)
             location = next((value for name, value in answered if name == b"location"), None)
             if redirect == "manual" or status not in REDIRECT_STATUSES or location is None:
-                block = b"".join(b"%s: %s\n" % pair for pair in answered)
+                moved = [] if url is first else [(b":url", url.href.encode())]
+                block = b"".join(b"%s: %s\n" % pair for pair in (*moved, *answered))
                 return HttpResponse(status, _utf8(block), *body_to_wire(content))
             if redirect == "error":
                 raise Refused("it was redirected, which the request forbids")
@@ -172,29 +225,47 @@ class Outbound:
         sent = [(b"host", url.host.encode()), (b"accept-encoding", b"gzip"), *headers]
         if body or method in ("POST", "PUT", "PATCH"):
             sent.append((b"content-length", b"%d" % len(body)))
+        pool = httpcore.AsyncConnectionPool(
+            self._tls(), network_backend=self._guard, max_keepalive_connections=0, retries=0
+        )
         async with (
-            httpcore.AsyncConnectionPool(network_backend=self._guard, max_keepalive_connections=0) as pool,
+            pool,
             pool.stream(method, url.href.partition("#")[0], headers=sent, content=body) as response,
         ):
             names = [(name.lower(), value) for name, value in response.headers]
             encoded = any(name == b"content-encoding" and value.lower() == b"gzip" for name, value in names)
-            inflater = zlib.decompressobj(wbits=31) if encoded else None
-            chunks: list[bytes] = []
-            size = 0
-            async for chunk in response.aiter_stream():
-                if inflater is not None:
-                    chunk = inflater.decompress(chunk, bytes_max + 1 - size)
-                size += len(chunk)
-                if size > bytes_max:
-                    raise Refused(f"the response is over {bytes_max >> 20} MiB")
-                chunks.append(chunk)
-            kept = [(name, value) for name, value in names if name not in _HOP_BY_HOP]
-            return response.status, kept, b"".join(chunks)
+            content = await _content(response, encoded, bytes_max)
+            unkept = _HOP_BY_HOP | _OF_THE_ENCODED if encoded else _HOP_BY_HOP
+            return response.status, [(name, value) for name, value in names if name not in unkept], content
+
+    def _tls(self) -> ssl.SSLContext:
+        """Whom to trust, read once: that takes longer than most requests."""
+        if self._trust is None:
+            self._trust = httpcore.default_ssl_context()
+        return self._trust
 
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._guard.close()
+
+
+async def _content(response: httpcore.Response, encoded: bool, bytes_max: int) -> bytes:
+    """The whole body. Never holds more than `bytes_max` and one piece, also of what grows when it is unpacked."""
+    inflater = zlib.decompressobj(wbits=31) if encoded else None
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_stream():
+        if inflater is not None:
+            chunk = inflater.decompress(chunk, bytes_max + 1 - size)
+        size += len(chunk)
+        if size > bytes_max:
+            raise Refused(f"the response is over {bytes_max >> 20} MiB")
+        chunks.append(chunk)
+    if inflater is not None and size > 0 and not inflater.eof:
+        raise zlib.error("cut short")
+    return b"".join(chunks)
 
 
 def _target(text: str, allow: tuple[str, ...], base: str | None = None) -> ada_url.URL:
@@ -216,7 +287,8 @@ def _sent_headers(block: bytes) -> list[tuple[bytes, bytes]]:
     headers = []
     for line in block.split(b"\n"):
         name, separator, value = line.partition(b": ")
-        if separator and name not in _FORBIDDEN_HEADERS and name != b"accept-encoding":
+        name = name.lower()
+        if separator and name not in _FORBIDDEN_HEADERS:
             headers.append((name, value.decode().encode("latin-1", "replace")))
     return headers
 

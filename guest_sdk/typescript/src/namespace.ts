@@ -11,9 +11,9 @@ import { checkedText } from "./names.ts";
 import { MethodWaiter, ResponseWaiter, waitFor } from "./operations.ts";
 import { requireServing } from "./phase.ts";
 import { rejectOnAbort } from "./web/abort.ts";
-import { sendableParts } from "./web/body.ts";
+import { gathered, sendableParts } from "./web/body.ts";
 import { headerBlock } from "./web/headers.ts";
-import { Request, type RequestInit } from "./web/request.ts";
+import { Request, signalOf, type RequestInit } from "./web/request.ts";
 import type { Response } from "./web/response.ts";
 import type { URL } from "./web/url.ts";
 
@@ -92,7 +92,10 @@ function remoteFetch(binding: string): ActorStub["fetch"] {
     requireServing("a call to an actor");
     const name = nameOf(this, "fetch");
     const request = init === undefined && input instanceof Request ? input : new Request(input, init);
-    request.signal.throwIfAborted();
+    const signal = signalOf(request);
+    signal?.throwIfAborted();
+    const waiting = gathered(request);
+    if (waiting !== undefined) await waiting;
     const { body, binary } = sendableParts(request);
     const operation = actors.fetch(
       binding, name, request.method, request.url, headerBlock(request.headers), body, binary,
@@ -100,7 +103,7 @@ function remoteFetch(binding: string): ActorStub["fetch"] {
     const response = new Promise<Response>((resolve, reject) => {
       waitFor(operation, new ResponseWaiter(resolve, reject));
     });
-    return rejectOnAbort(response, request.signal, operation);
+    return signal === undefined ? response : rejectOnAbort(response, signal, operation);
   };
 }
 

@@ -62,7 +62,7 @@ function read(txn: number, key: string): unknown {
 abstract class Scope {
   protected abstract open(): number;
 
-  /** One value or undefined; for an array of keys a Map of those that exist, in UTF-8 byte order. */
+  /** One value or undefined; for an array of keys a Map of those that exist, in the order asked. */
   async get(key: string | readonly string[]): Promise<unknown> {
     const txn = this.open();
     if (typeof key === "string") return read(txn, checkKey(key));

@@ -1,6 +1,7 @@
 /** AbortController and AbortSignal, and how a signal ends an operation. */
+import { cancel } from "tenure:edge/timers@0.1.0";
 import { forget } from "../operations.ts";
-import { Event, EventTarget } from "./events.ts";
+import { Event, EventTarget, reportUncaught } from "./events.ts";
 import { setTimeout } from "./timers.ts";
 
 /** Aborts `signal` with `reason`, once. */
@@ -18,7 +19,11 @@ export class AbortSignal extends EventTarget {
       signal.#aborted = true;
       signal.#reason = reason === undefined ? new DOMException("This operation was aborted", "AbortError") : reason;
       const event = new Event("abort");
-      signal.onabort?.(event);
+      try {
+        signal.onabort?.call(signal, event);
+      } catch (error) {
+        reportUncaught("onabort", error);
+      }
       signal.dispatchEvent(event);
     };
   }
@@ -60,6 +65,10 @@ export class AbortSignal extends EventTarget {
     else for (const one of sources) one.addEventListener("abort", () => abort(combined, one.reason), { once: true });
     return combined;
   }
+
+  override get [Symbol.toStringTag](): string {
+    return "AbortSignal";
+  }
 }
 
 /** A signal that nothing aborts. */
@@ -73,15 +82,22 @@ export class AbortController {
   abort(reason?: unknown): void {
     abort(this.signal, reason);
   }
+
+  get [Symbol.toStringTag](): string {
+    return "AbortController";
+  }
 }
 
-/** `result`, unless `signal` aborts first: then the operation is forgotten and the promise rejects with the reason. */
+/** `result`, unless `signal` aborts first: then the operation is cancelled and the promise rejects with the reason. */
 export function rejectOnAbort<T>(result: Promise<T>, signal: AbortSignal, operation: number): Promise<T> {
   return new Promise((resolve, reject) => {
-    result.then(resolve, reject);
-    signal.addEventListener("abort", () => {
-      forget(operation);
+    const aborted = (): void => {
+      if (forget(operation)) cancel(operation);
       reject(signal.reason);
-    }, { once: true });
+    };
+    const settled = (): void => signal.removeEventListener("abort", aborted);
+    signal.addEventListener("abort", aborted, { once: true });
+    result.then(resolve, reject);
+    result.then(settled, settled);
   });
 }

@@ -1,8 +1,8 @@
-/** Date and performance on the host's clock. The engine's own clock does not exist in a guest: asking it is a trap.
+/** Date on the host's clock. The engine's own clock does not exist in a guest: asking it is a trap.
  *
  *  While the module is being built the time is 0, so that a snapshot never freezes a moment of the build.
  */
-import { monotonic, now } from "tenure:edge/clock@0.1.0";
+import { now } from "tenure:edge/clock@0.1.0";
 import { isServing } from "../phase.ts";
 
 const EngineDate = Date;
@@ -27,18 +27,3 @@ export function makeDate(): DateConstructor {
   defineProperty(EngineDate.prototype, "constructor", { value: made, writable: true, configurable: true });
   return made as unknown as DateConstructor;
 }
-
-export const performance = {
-  /** Milliseconds since the first call of this instance, never going back. */
-  now(): number {
-    if (!isServing()) return 0;
-    start ??= monotonic();
-    return monotonic() - start;
-  },
-
-  get timeOrigin(): number {
-    return isServing() ? now() - performance.now() : 0;
-  },
-};
-
-let start: number | undefined;

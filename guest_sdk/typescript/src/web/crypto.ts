@@ -4,6 +4,7 @@
  */
 import { bytes as hostBytes } from "tenure:edge/random@0.1.0";
 import { requireServing } from "../phase.ts";
+import { SubtleCrypto } from "./subtle.ts";
 
 const BYTES_MAX = 65_536;
 const FLOATS = new Set(["Float16Array", "Float32Array", "Float64Array", "DataView"]);
@@ -15,8 +16,13 @@ function randomBytes(count: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.fromBase64(hostBytes(count));
 }
 
-/** The type shows only what is there; `subtle` is not yet. */
 export class Crypto {
+  readonly #subtle = new SubtleCrypto();
+
+  get subtle(): SubtleCrypto {
+    return this.#subtle;
+  }
+
   getRandomValues<T extends ArrayBufferView>(view: T): T {
     requireServing("crypto.getRandomValues");
     const name: unknown = ArrayBuffer.isView(view) ? typedArrayName.call(view) : undefined;

@@ -1,27 +1,32 @@
 /** Installs the web platform on `globalThis`, before the author's modules run. */
 import { AbortController, AbortSignal } from "./abort.ts";
-import { makeDate, performance } from "./clock.ts";
+import { Blob, File } from "./blob.ts";
+import { makeDate } from "./clock.ts";
 import { console } from "./console.ts";
 import { Crypto, mathRandom } from "./crypto.ts";
+import { CryptoKey } from "./crypto_key.ts";
 import { TextDecoder, TextEncoder } from "./encoding.ts";
-import { Event, EventTarget } from "./events.ts";
+import { CustomEvent, Event, EventTarget } from "./events.ts";
+import { fetch } from "./fetch.ts";
+import { FormData } from "./form_data.ts";
 import { Headers } from "./headers.ts";
+import { Performance, PerformanceEntry } from "./performance.ts";
 import { Request } from "./request.ts";
 import { Response } from "./response.ts";
+import { ReadableStream, ReadableStreamDefaultController, ReadableStreamDefaultReader } from "./streams.ts";
 import { structuredClone } from "./structured_clone.ts";
+import { SubtleCrypto } from "./subtle.ts";
 import { clearTimeout, setInterval, setTimeout } from "./timers.ts";
 import { URL } from "./url.ts";
 import { URLSearchParams } from "./url_search_params.ts";
 
-/** Requests that leave the host are not there yet: said at once, in words, instead of by a missing name. */
-async function fetch(): Promise<never> {
-  throw new TypeError("fetch to other hosts is not available in this version; call actors through env");
-}
-
 const globals = {
-  AbortController, AbortSignal, Crypto, Date: makeDate(), Event, EventTarget, Headers, Request, Response, TextDecoder,
-  TextEncoder, URL, URLSearchParams, clearInterval: clearTimeout, clearTimeout, console, crypto: new Crypto(), fetch,
-  performance, self: globalThis, setInterval, setTimeout, structuredClone,
+  AbortController, AbortSignal, Blob, Crypto, CryptoKey, CustomEvent, Date: makeDate(), Event, EventTarget, File,
+  FormData, Headers, Performance, PerformanceEntry, ReadableStream, ReadableStreamDefaultController,
+  ReadableStreamDefaultReader, Request, Response, SubtleCrypto, TextDecoder, TextEncoder, URL, URLSearchParams,
+  clearInterval: clearTimeout, clearTimeout, console, crypto: new Crypto(), fetch,
+  navigator: Object.freeze({ userAgent: "Tenure" }), performance: new Performance(), self: globalThis, setInterval,
+  setTimeout, structuredClone,
 };
 
 for (const [name, value] of Object.entries(globals)) {

@@ -1,6 +1,6 @@
 /** Request. One that comes from the host parses nothing until it is asked. */
 import { AbortSignal, neverAborted } from "./abort.ts";
-import { Body, setFromAuthor, setFromHost, shareData, takeData, type BodyInit } from "./body.ts";
+import { Body, moveData, setFromAuthor, setFromHost, shareData, type BodyInit } from "./body.ts";
 import { Headers, headersFromBlock, type HeadersInit } from "./headers.ts";
 import { URL } from "./url.ts";
 
@@ -14,8 +14,12 @@ export interface RequestInit {
 
 const NORMALIZED = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]);
 const FORBIDDEN = new Set(["CONNECT", "TRACE", "TRACK"]);
+const REDIRECTS = new Set(["follow", "error", "manual"]);
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const FROM_HOST = Symbol("from the host");
+
+/** The signal of a request; undefined when nothing can abort it. */
+export let signalOf: (request: Request) => AbortSignal | undefined;
 
 export class Request extends Body {
   #method = "GET";
@@ -24,15 +28,19 @@ export class Request extends Body {
   #signal: AbortSignal | undefined;
   #redirect = "follow";
 
+  static {
+    signalOf = (request) => request.#signal;
+  }
+
   constructor(input: string | URL | Request | typeof FROM_HOST, init: RequestInit = {}) {
     super();
     if (input === FROM_HOST) return;
     if (input instanceof Request) this.#copy(input, init.body === undefined || init.body === null);
-    else this.#url = new URL(String(input)).href;
+    else this.#url = urlOf(String(input));
     if (init.method !== undefined) this.#method = normalMethod(init.method);
     if (init.headers !== undefined) this.#headers = new Headers(init.headers);
-    if (init.signal !== undefined) this.#signal = init.signal ?? undefined;
-    if (init.redirect !== undefined) this.#redirect = init.redirect;
+    if (init.signal !== undefined) this.#signal = checkedSignal(init.signal);
+    if (init.redirect !== undefined) this.#redirect = checkedRedirect(init.redirect);
     if (init.body !== undefined && init.body !== null) this.#setBody(init.body);
   }
 
@@ -54,7 +62,7 @@ export class Request extends Body {
     return this.#url;
   }
 
-  get headers(): Headers {
+  override get headers(): Headers {
     const headers = this.#headers;
     return typeof headers === "string" ? (this.#headers = headersFromBlock(headers)) : headers;
   }
@@ -79,10 +87,7 @@ export class Request extends Body {
   }
 
   #copy(other: Request, withBody: boolean): void {
-    if (withBody) {
-      shareData(other, this);
-      takeData(other);
-    }
+    if (withBody) moveData(other, this);
     this.#copyParts(other);
   }
 
@@ -99,6 +104,26 @@ export class Request extends Body {
     const type = setFromAuthor(this, init);
     if (type !== null && !this.headers.has("content-type")) this.headers.set("content-type", type);
   }
+}
+
+function urlOf(text: string): string {
+  const url = new URL(text);
+  if (text.includes("@") && (url.username !== "" || url.password !== "")) {
+    throw new TypeError("the URL of a request must not have a user name or a password; use the authorization header");
+  }
+  return url.href;
+}
+
+function checkedSignal(signal: unknown): AbortSignal | undefined {
+  if (signal === null) return undefined;
+  if (!(signal instanceof AbortSignal)) throw new TypeError("signal must be an AbortSignal");
+  return signal;
+}
+
+function checkedRedirect(redirect: string): string {
+  const text = String(redirect);
+  if (!REDIRECTS.has(text)) throw new TypeError(`redirect is follow, error or manual, not ${JSON.stringify(text)}`);
+  return text;
 }
 
 function normalMethod(method: string): string {

@@ -18,12 +18,19 @@ const JSON_BLOCK = `content-type: ${JSON_TYPE}\n`;
 const TEXT_BLOCK = `content-type: ${TEXT_TYPE}\n`;
 const { stringify } = JSON;
 
+interface Rare {
+  readonly type?: string;
+  readonly statusText?: string;
+  readonly url?: string;
+  readonly redirected?: boolean;
+}
+
 export class Response extends Body {
   #status = 200;
   // the block of a response that nobody has looked into yet
   #headers: Headers | string = "";
   // what few responses have
-  #rare: { readonly type?: string; readonly statusText?: string } | undefined;
+  #rare: Rare | undefined;
 
   constructor(body?: BodyInit | null, init?: ResponseInit) {
     super();
@@ -41,6 +48,15 @@ export class Response extends Body {
     response.#status = status;
     response.#headers = headers;
     setFromHost(response, body, binary);
+    return response;
+  }
+
+  /** The response of another host. */
+  static fromFetch(
+    status: number, headers: string, body: string, binary: boolean, url: string, redirected: boolean,
+  ): Response {
+    const response = Response.fromHost(status, headers, body, binary);
+    response.#rare = { type: "basic", url, redirected };
     return response;
   }
 
@@ -80,7 +96,7 @@ export class Response extends Body {
     return this.#rare?.statusText ?? "";
   }
 
-  get headers(): Headers {
+  override get headers(): Headers {
     const headers = this.#headers;
     return typeof headers === "string" ? (this.#headers = headersFromBlock(headers)) : headers;
   }
@@ -90,11 +106,11 @@ export class Response extends Body {
   }
 
   get url(): string {
-    return "";
+    return this.#rare?.url ?? "";
   }
 
   get redirected(): boolean {
-    return false;
+    return this.#rare?.redirected ?? false;
   }
 
   clone(): Response {

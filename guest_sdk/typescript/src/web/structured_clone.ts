@@ -1,4 +1,7 @@
 /** structuredClone: a deep copy that keeps cycles and shared parts, of everything the web platform lets one copy. */
+import { Blob } from "./blob.ts";
+import { CryptoKey } from "./crypto_key.ts";
+
 const { keys, defineProperty, getPrototypeOf } = Object;
 
 const ERRORS: Record<string, ErrorConstructor> = {
@@ -43,6 +46,7 @@ function copyObject(value: object, seen: Map<object, unknown>): unknown {
   if (value instanceof Boolean || value instanceof Number || value instanceof String) {
     return keep(Object(value.valueOf()));
   }
+  if (value instanceof Blob || value instanceof CryptoKey) return keep(value); // nobody can change them
   if (value instanceof Promise || value instanceof WeakMap || value instanceof WeakSet || value instanceof WeakRef) {
     return refuse(`a ${getPrototypeOf(value).constructor.name}`);
   }

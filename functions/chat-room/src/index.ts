@@ -8,13 +8,15 @@
  * A page says in `next` where to read on: ask again with `after={next}`, at once while pages are full, later for news.
  */
 import type { ActorNamespace } from "@tenure/edge-runtime";
-import type { Message, Room } from "./room";
+import type { Room } from "./room";
 
 export { Room } from "./room";
 
 interface Env {
   ROOM: ActorNamespace<Room>;
 }
+
+type RoomStub = ReturnType<Env["ROOM"]["idFromName"]>;
 
 const PAGE_DEFAULT = 20;
 const PAGE_MAX = 100;
@@ -26,13 +28,15 @@ function refuse(error: string, status = 400): Response {
 }
 
 /** The query's whole number `name` from `min` to `max`; undefined when it is something else. */
-function numberIn(query: URLSearchParams, name: string, fallback: number, min: number, max: number) {
+function numberIn(
+  query: URLSearchParams, name: string, fallback: number, min: number, max: number,
+): number | undefined {
   const text = query.get(name) ?? String(fallback);
   const value = Number(text);
   return /^\d+$/.test(text) && value >= min && value <= max ? value : undefined;
 }
 
-async function post(req: Request, room: { post: (author: string, text: string) => Promise<Message> }) {
+async function post(req: Request, room: RoomStub): Promise<Response> {
   // what arrives is whatever the client sent; an empty object stands for a body that is not JSON
   const { author, text } = ((await req.json().catch(() => null)) ?? {}) as { author?: unknown; text?: unknown };
   if (typeof author !== "string" || author === "" || author.length > AUTHOR_CHARS_MAX) {

@@ -7,13 +7,9 @@ export interface Limit {
   readonly refillMs: number;
 }
 
-export interface Verdict {
-  readonly allowed: boolean;
-  /** Tokens left. */
-  readonly remaining: number;
-  /** Milliseconds until the next token; 0 when there is one. */
-  readonly waitMs: number;
-}
+export type Verdict =
+  | { readonly allowed: true; /** Tokens left. */ readonly remaining: number }
+  | { readonly allowed: false; /** Milliseconds until the next token. */ readonly waitMs: number };
 
 /**
  * The token bucket of one client.
@@ -28,13 +24,12 @@ export class Bucket extends StatefulActor {
     const now = Date.now();
     const stored = await this.ctx.storage.get<number>("fullAt");
     const fullAt = Math.max(stored ?? 0, now) + refillMs;
-    const tooMuchMs = fullAt - now - burst * refillMs;
-    if (tooMuchMs > 0) return { allowed: false, remaining: 0, waitMs: tooMuchMs };
+    const spareMs = burst * refillMs - (fullAt - now);
+    if (spareMs < 0) return { allowed: false, waitMs: -spareMs };
 
     await this.ctx.storage.put("fullAt", fullAt);
     if (stored === undefined) await this.ctx.setAlarm(fullAt);
-    const remaining = Math.floor(-tooMuchMs / refillMs);
-    return { allowed: true, remaining, waitMs: remaining > 0 ? 0 : refillMs + tooMuchMs };
+    return { allowed: true, remaining: Math.floor(spareMs / refillMs) };
   }
 
   /** A full bucket needs no memory: without this, each client that ever came would leave a number behind. */

@@ -20,12 +20,12 @@ export default {
     if (!key || key.length > 200) return Response.json({ error: "send your key as x-api-key" }, { status: 401 });
 
     const limit = { burst: Number(env.BURST), refillMs: Number(env.REFILL_SECONDS) * 1000 };
-    const { allowed, remaining, waitMs } = await env.BUCKET.idFromName(key).take(limit);
-    if (!allowed) {
-      const seconds = Math.ceil(waitMs / 1000); // Retry-After has no fractions; rounded down it would be too early
+    const verdict = await env.BUCKET.idFromName(key).take(limit);
+    if (!verdict.allowed) {
+      const seconds = Math.ceil(verdict.waitMs / 1000); // Retry-After has no fractions; rounded down it would be too early
       const headers = { "retry-after": String(seconds) };
       return Response.json({ error: `too many requests: wait ${seconds} s` }, { status: 429, headers });
     }
-    return Response.json({ answer: 42, remaining }); // here the function does its work
+    return Response.json({ answer: 42, remaining: verdict.remaining }); // here the function does its work
   },
 };

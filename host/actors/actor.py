@@ -77,6 +77,7 @@ class Actor:
         "_record",
         "_running",
         "activation",
+        "call",
         "id",
         "idle_since",
     )
@@ -84,6 +85,7 @@ class Actor:
     def __init__(self, directory: Directory, actor: ActorId) -> None:
         self.id = actor
         self.activation: Activation | None = None
+        self.call: Call | None = None  # of the turn that runs
         self.idle_since = 0.0
         self._directory = directory
         self._mailbox: deque[Turn] = deque()
@@ -118,6 +120,14 @@ class Actor:
         self._mailbox.append(turn)
         if self._running is None:
             self._next()
+
+    def withdraw(self, turn: Turn) -> bool:
+        """Take `turn` back out of the mailbox. False when it is not there: it has begun."""
+        try:
+            self._mailbox.remove(turn)
+        except ValueError:
+            return False
+        return True
 
     def _next(self) -> None:
         """Start the next turn."""
@@ -176,6 +186,8 @@ class Actor:
             storage,
             turn.context._replace(chain=(*turn.context.chain, self.id)),
         )
+        call.on_wait = directory.waiting
+        self.call = call
         call.start(turn.export, *turn.parameters)
 
     def _activate(self, version: Version) -> Activation:
@@ -192,7 +204,7 @@ class Actor:
         turn, activation = self._running, self.activation
         assert turn is not None
         assert activation is not None
-        self._running = None
+        self._running = self.call = None
         storage: Transaction = call.storage  # type: ignore[assignment]
         success = outcome.kind in ("returned", "responded")
         answer: Answer

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from host.actors.actor import Actor
+from host.actors.deadlock import Awaited, cycle, stuck_with
 from host.actors.ports import STOPPING, Owner, WorldOf, no_owner
 from host.actors.turn import Turn
 from host.model.clock import Clock, TimerHandle
@@ -24,6 +25,7 @@ from host.model.errors import (
 )
 from host.model.ids import ActorId
 from host.model.limits import HostLimits
+from host.sandbox.call import Call
 from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
 from host.storage.commit import Committer
@@ -104,6 +106,24 @@ class Directory:
                 _log.error("actor_not_read", tenant=actor.tenant, type=actor.type, name=actor.name, error=error)
                 raise ActorCrashedError("the host could not read the actor's state: try again later") from None
         return found, limits.mailbox_turns_max
+
+    def waiting(self, call: Call) -> None:
+        """A turn has begun to wait. If that closes a ring of turns that wait for each other, one call of it fails."""
+        actor: ActorId = call.context.chain[-1]
+        stuck = stuck_with(actor, self._awaited)
+        for operation, awaited in list((call.waits() or {}).items()) if stuck else ():
+            if isinstance(awaited, Awaited) and self._actors[awaited.actor].withdraw(awaited.turn):
+                path = _path(cycle(actor, stuck), None)
+                call.reject(operation, "ActorDeadlockError", f"these actors wait for each other: {path}")
+                return
+
+    def _awaited(self, actor: ActorId) -> list[Awaited] | None:
+        found = self._actors.get(actor)
+        pending = found.call.waits() if found is not None and found.call is not None else None
+        if pending is None:
+            return None
+        awaited = [each for each in pending.values() if isinstance(each, Awaited)]
+        return awaited if len(awaited) == len(pending) else None
 
     def stop(self) -> None:
         """No turn starts any more: those that wait are answered that the host is stopping."""
@@ -207,5 +227,5 @@ def _no_alarms(_due_ms: int) -> None:
     """Until the alarms of this process are running."""
 
 
-def _path(chain: tuple[ActorId, ...], last: ActorId) -> str:
-    return " -> ".join(f"{actor.type}/{actor.name}" for actor in (*chain, last))
+def _path(chain: tuple[ActorId, ...], last: ActorId | None) -> str:
+    return " -> ".join(f"{actor.type}/{actor.name}" for actor in (*chain, *([last] if last else ())))

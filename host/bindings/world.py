@@ -11,6 +11,7 @@ from collections.abc import Callable
 import orjson
 
 from host.actors import turn
+from host.actors.deadlock import Awaited
 from host.actors.directory import Directory
 from host.actors.ports import Answer
 from host.bindings.outbound import Outbound
@@ -112,7 +113,9 @@ class FunctionWorld:
         elif not 0 < len(name) <= limit:
             call.reject(operation, "TypeError", f"an actor's name takes 1 to {limit} bytes, not {len(name)}")
         else:
-            self._directory.deliver(ActorId(self._version.tenant, actor_type, name.decode()), work)
+            actor = ActorId(self._version.tenant, actor_type, name.decode())
+            call.started(operation, Awaited(actor, work))
+            self._directory.deliver(actor, work)
 
 
 def _reject(call: Call, operation: int, answer: Answer) -> None:

@@ -76,6 +76,7 @@ class Call:
         "instance",
         "kill",
         "limits",
+        "on_wait",
         "outcome",
         "owned",
         "scheduler",
@@ -107,6 +108,7 @@ class Call:
         self.storage = storage
         self.context = context
         self.clock: Clock = scheduler.clock
+        self.on_wait: Callable[[Call], None] | None = None
         self.cpu_s = 0.0
         self.outcome: Outcome | None = None
         self.kill: Outcome | None = None
@@ -191,6 +193,10 @@ class Call:
         """What cancels `operation`, should the guest cancel it or the call end first."""
         if operation in self._pending:
             self._pending[operation] = handle
+
+    def waits(self) -> dict[int, TimerHandle | None] | None:
+        """The operations under way, by number, when the guest can do nothing until one is done; else None."""
+        return None if self.ended or self.owned or self._inbox else self._pending
 
     def resolve(self, operation: int, value: bytes) -> None:
         """An operation is done: tell the guest. Ignored when the call has ended or the operation is not under way."""
@@ -277,14 +283,19 @@ class Call:
             return
         if self._block_said:
             self._watch_block()
-        if self.ended:
-            return
+        if not self.ended:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Nothing is running: run what is next, or wait, or see that there is nothing to wait for."""
         if self.over_cpu():
             self.finish_over_cpu()
         elif self._inbox:
             self.scheduler.submit(self)
         elif not self._pending:
             self.finish(Outcome("stalled", message="it waits for a promise that nothing can settle"))
+        elif self.on_wait is not None:
+            self.on_wait(self)
 
     def finish_over_cpu(self) -> None:
         self.finish(Outcome("crashed", message=f"it used more than its {self.limits.call_cpu_s:g} s of CPU time"))

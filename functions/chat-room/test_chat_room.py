@@ -37,10 +37,6 @@ async def test_what_is_said_is_read_in_order_and_only_in_its_room(shared: Ship) 
     messages = (await site.get("/rooms/tea/messages")).json()["messages"]
     said = [(message["id"], message["text"]) for message in messages]
     assert said == [(1, "hello"), (2, "anybody?"), (3, "Grüße 🦀")]
-        (1, "hello"),
-        (2, "anybody?"),
-        (3, "Grüße 🦀"),
-    ]
     assert {message["author"] for message in messages} == {"ada"}
     assert sorted(message["at"] for message in messages) == [message["at"] for message in messages]
 

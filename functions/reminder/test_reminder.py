@@ -1,6 +1,7 @@
 """Reminders fire by themselves, in the order of their times, once each, also when the host was away."""
 
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ async def fired(site: Site, who: str, count: int) -> list[dict[str, Any]]:
         seen = await overview(site, who)
         return seen if seen["fired"] >= count else None
 
-    seen = await wait_until(probe, f"reminder {count}")
+    asked: Callable[[], Awaitable[dict[str, Any] | None]] = probe
+    seen = await wait_until(asked, f"reminder {count}")
     assert seen is not None
     assert seen["fired"] == count
     done: list[dict[str, Any]] = seen["done"]

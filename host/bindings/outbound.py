@@ -225,12 +225,11 @@ class Outbound:
         sent = [(b"host", url.host.encode()), (b"accept-encoding", b"gzip"), *headers]
         if body or method in ("POST", "PUT", "PATCH"):
             sent.append((b"content-length", b"%d" % len(body)))
-        pool = httpcore.AsyncConnectionPool(
-            self._tls(), network_backend=self._guard, max_keepalive_connections=0, retries=0
-        )
+        tls = await self._tls() if url.protocol == "https:" else None
+        pool = httpcore.AsyncConnectionPool(tls, network_backend=self._guard, max_keepalive_connections=0, retries=0)
         async with (
             pool,
-            pool.stream(method, url.href.partition("#")[0], headers=sent, content=body) as response,
+            pool.stream(method, url.href.partition("#")[0], headers=sent, content=body or None) as response,
         ):
             names = [(name.lower(), value) for name, value in response.headers]
             encoded = any(name == b"content-encoding" and value.lower() == b"gzip" for name, value in names)
@@ -238,10 +237,10 @@ class Outbound:
             unkept = _HOP_BY_HOP | _OF_THE_ENCODED if encoded else _HOP_BY_HOP
             return response.status, [(name, value) for name, value in names if name not in unkept], content
 
-    def _tls(self) -> ssl.SSLContext:
-        """Whom to trust, read once: that takes longer than most requests."""
+    async def _tls(self) -> ssl.SSLContext:
+        """Whom to trust: read once, in a thread, because that takes longer than most requests."""
         if self._trust is None:
-            self._trust = httpcore.default_ssl_context()
+            self._trust = await asyncio.to_thread(httpcore.default_ssl_context)
         return self._trust
 
     async def close(self) -> None:

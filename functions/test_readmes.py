@@ -86,7 +86,7 @@ async def follow(command: str, lines: list[str], url: str) -> None:
         seen[:] = shown(await shell(command, url), lines)
         return [timeless(line) for line in seen] == [timeless(line) for line in lines]
 
-    probe: Callable[[], Awaitable[bool]] = agrees
+    probe: Callable[[], bool | Awaitable[bool]] = agrees
     with contextlib.suppress(AssertionError):
         await wait_until(probe, command, deadline_s)
     assert [command, *map(timeless, seen)] == [command, *map(timeless, lines)]

@@ -19,6 +19,9 @@ LATE_S = 1.0
 """How late an alarm may be, and for a busy machine as much again."""
 
 
+Seen = dict[str, Any] | None
+
+
 def iso(seconds: float) -> str:
     """`seconds` since 1970 as JavaScript writes it: in milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -46,11 +49,11 @@ async def overview(site: Site, who: str) -> dict[str, Any]:
 async def fired(site: Site, who: str, count: int) -> list[dict[str, Any]]:
     """The reminders that are done, first one first, once `count` fired."""
 
-    async def probe() -> dict[str, Any] | None:
+    async def probe() -> Seen:
         seen = await overview(site, who)
         return seen if seen["fired"] >= count else None
 
-    asked: Callable[[], Awaitable[dict[str, Any] | None]] = probe
+    asked: Callable[[], Seen | Awaitable[Seen]] = probe
     seen = await wait_until(asked, f"reminder {count}")
     assert seen is not None
     assert seen["fired"] == count

@@ -1,18 +1,29 @@
 """What is sold was there, what is refused changes nothing, and the last mug goes to one customer."""
 
 import asyncio
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import SESSION, Ship
+from host import server
+from host.config import ServeConfig
+from tests.conftest import SESSION, Ship, shipping_to
 from tests.kit.http import Site
 
 pytestmark = SESSION
 
 SHOPPING_CART = Path(__file__).parent
+AFTER_THE_SALE = "    if (sale.ok) "
+FAIL_ONCE = """\
+    const failing = this as { failed?: boolean };
+    if (!failing.failed) {
+      failing.failed = true;
+      throw new Error("the lights went out");
+    }
+"""
 
 
 async def stock(site: Site, article: str, quantity: int = 0) -> int:
@@ -89,6 +100,28 @@ async def test_a_cart_checked_out_ten_times_at_once_is_sold_once(shared: Ship) -
     assert Counter(reply.status_code for reply in replies) == {200: 1, 409: 9}
     assert {reply.json()["error"] for reply in replies if reply.status_code == 409} == {"the cart is empty"}
     assert await stock(site, "lamp") == 9
+
+
+async def test_a_sale_whose_cart_failed_is_found_again_and_not_made_twice(serve_config: ServeConfig) -> None:
+    project = serve_config.data_dir.parent / "shopping-cart"
+    shutil.copytree(SHOPPING_CART, project, ignore=shutil.ignore_patterns("node_modules", ".tenure"))
+    source = (project / "src" / "cart.ts").read_text()
+    assert source.count(AFTER_THE_SALE) == 1
+    (project / "src" / "cart.ts").write_text(source.replace(AFTER_THE_SALE, FAIL_ONCE + AFTER_THE_SALE))
+
+    async with server.running(serve_config) as host, shipping_to(host) as ship:
+        site = await ship(project)
+        await stock(site, "mug", 5)
+        await add(site, "ada", mug=2)
+        assert (await checkout(site, "ada")).status_code == 500
+        assert (await stock(site, "mug"), await cart(site, "ada")) == (3, {"mug": 2}), (
+            "sold, and the cart knows nothing"
+        )
+        await add(site, "ada", mug=1)
+        assert (await checkout(site, "ada")).json() == {"order": "ada-1", "sold": {"mug": 2}}
+        assert (await stock(site, "mug"), await cart(site, "ada")) == (3, {"mug": 1}), "what came later is still to buy"
+        assert (await checkout(site, "ada")).json() == {"order": "ada-2", "sold": {"mug": 1}}
+        assert await stock(site, "mug") == 2
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"quantity":0}', '{"quantity":-1}', '{"quantity":1.5}',

@@ -3,17 +3,19 @@
 A request takes a warm instance of its version or makes one, and gives it back when the handler has answered (a
 handler that threw is as good as new; one that was stopped is gone). When all places are taken requests wait in one
 queue for each tenant, served in turns, so that one tenant's flood does not starve another's trickle; a full queue
-refuses with 503.
+refuses with 503. No tenant can take every place, neither among the calls nor in the queue: handlers that do nothing
+but wait hold theirs for as long as a request may last.
 
-Invariants: at most `handlers_busy_max` calls run; while one may run, none waits; a request whose caller has gone away
-takes no place in the queue; a version that no longer serves gets no warm instances back, and what a late request
-warms up again goes when it has been idle for `WARM_IDLE_S`, like all that nobody uses.
+Invariants: at most `handlers_busy_max` calls run, `handlers_busy_per_tenant_max` of them one tenant's; while one may
+run, none waits; a request whose caller has gone away takes no place in the queue; a version that no longer serves gets
+no warm instances back, and what a late request warms up again goes when it has been idle for `WARM_IDLE_S`, like all
+that nobody uses.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from functools import partial
 from itertools import takewhile
@@ -99,6 +101,7 @@ class HandlerPool:
         self._waiting: OrderedDict[str, OrderedDict[Reply, _Job]] = OrderedDict()
         self._waiting_count = 0
         self._busy = 0
+        self._busy_of: Counter[str] = Counter()
         self._stopping = False
         self._sweeper: TimerHandle | None = None
 
@@ -123,10 +126,10 @@ class HandlerPool:
             reply.set_exception(HandlerError("The function has no fetch handler: its entry has no default export."))
         elif self._stopping:
             reply.set_exception(Unavailable(STOPPING))
-        elif self._busy < self._limits.handlers_busy_max:
+        elif self._has_place(version.tenant):
             self._warm.setdefault(version, [])
             self._start(job)
-        elif self._waiting_count < self._limits.handler_queue_max:
+        elif self._may_wait(version.tenant):
             self._warm.setdefault(version, [])
             self._waiting.setdefault(version.tenant, OrderedDict())[reply] = job
             self._waiting_count += 1
@@ -134,6 +137,15 @@ class HandlerPool:
         else:
             reply.set_exception(Unavailable("The host has too many requests waiting. Try again in a moment."))
         return reply
+
+    def _has_place(self, tenant: str) -> bool:
+        limits = self._limits
+        return self._busy < limits.handlers_busy_max and self._busy_of[tenant] < limits.handlers_busy_per_tenant_max
+
+    def _may_wait(self, tenant: str) -> bool:
+        limits = self._limits
+        waiting = len(self._waiting.get(tenant, ()))
+        return self._waiting_count < limits.handler_queue_max and waiting < limits.handler_queue_per_tenant_max
 
     def retire(self, version: Version) -> None:
         """`version` serves no longer: requests in flight finish on it, its warm instances go."""
@@ -147,8 +159,8 @@ class HandlerPool:
             self._sweeper.cancel()
         for version in list(self._warm):
             self.retire(version)
-        while self._waiting_count:
-            self._take_waiting().reply.set_exception(Unavailable(STOPPING))
+        while self._waiting:
+            self._take_waiting(next(iter(self._waiting))).reply.set_exception(Unavailable(STOPPING))
 
     def _start(self, job: _Job) -> None:
         version, request, reply = job
@@ -160,6 +172,7 @@ class HandlerPool:
             reply.set_exception(Unavailable("The function cannot be started on this host; ship it again."))
             return
         self._busy += 1
+        self._busy_of[version.tenant] += 1
         handler.calls += 1
         call = Call(
             self._scheduler,
@@ -180,6 +193,9 @@ class HandlerPool:
 
     def _ended(self, call: Call, outcome: Outcome, job: _Job, handler: _Handler) -> None:
         self._busy -= 1
+        self._busy_of[job.version.tenant] -= 1
+        if not self._busy_of[job.version.tenant]:
+            del self._busy_of[job.version.tenant]
         reply = job.reply
         reply.call = None
         if outcome.kind == "responded" and outcome.response is not None:
@@ -194,8 +210,8 @@ class HandlerPool:
             if not reply.done():
                 reply.set_exception(error)
         self._give_back(job.version, handler, outcome)
-        while self._waiting_count and self._busy < self._limits.handlers_busy_max and not self._stopping:
-            self._start(self._take_waiting())
+        while not self._stopping and (tenant := next(filter(self._has_place, self._waiting), None)) is not None:
+            self._start(self._take_waiting(tenant))
 
     def _give_back(self, version: Version, handler: _Handler, outcome: Outcome) -> None:
         instance = handler.instance
@@ -226,9 +242,9 @@ class HandlerPool:
             del handlers[:idle]
         self._sweeper = self._scheduler.clock.call_later(SWEEP_S, self._sweep) if self.warm else None
 
-    def _take_waiting(self) -> _Job:
-        """The next job; tenants take turns."""
-        tenant, queue = self._waiting.popitem(last=False)
+    def _take_waiting(self, tenant: str) -> _Job:
+        """The tenant's next job; it is the last to have its turn again."""
+        queue = self._waiting.pop(tenant)
         reply, job = queue.popitem(last=False)
         reply.leave_queue = None
         self._waiting_count -= 1

@@ -59,8 +59,10 @@ class HostLimits:
     """What one process holds at most."""
 
     handlers_busy_max: int = 256
+    handlers_busy_per_tenant_max: int = 192
     handlers_warm_per_version_max: int = 64
     handler_queue_max: int = 4_096
+    handler_queue_per_tenant_max: int = 3_072
     activations_max: int = 8_000
     activation_idle_s: float = 60.0
 

@@ -3,7 +3,8 @@
 A round polls ready calls, taking turns between tenants, until none is ready or the round has lasted `ROUND_S`; then
 `round_end` runs (the committer's flush, so that all turns of a round share one sync). A guest that has burned more
 than `BURN_AFTER_S` of CPU time is polled on a background thread from then on: wasm runs without the interpreter's
-lock, so it slows nobody, until its export returns or its CPU limit stops it.
+lock, so it slows nobody, until its export returns or its CPU limit stops it. There, too, tenants take turns: a hundred
+spinning guests of one leave another's long computation half of that thread.
 
 Wall-clock limits cost no timer each: calls with the same limit end in the order they began, so one queue for each
 length and one sweep every `SWEEP_S` are enough. Limits are therefore late by up to that.
@@ -13,13 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
 from time import perf_counter, thread_time
 
 from host.model.clock import Clock, TimerHandle
 from host.sandbox.call import FAILED, Call
 from host.sandbox.engine import Engine
+from host.sandbox.fair import FairQueue
 from host.sandbox.outcome import Outcome
 from host.telemetry import log
 
@@ -38,8 +39,7 @@ class Scheduler:
         self.clock = clock
         self.round_end: list[Callable[[], None]] = []
         self.loop = asyncio.get_running_loop()
-        self._ready: dict[str, deque[Call]] = {}
-        self._tenants: deque[str] = deque()
+        self._ready: FairQueue[Call] = FairQueue()
         self._scheduled = False
         self._deadlines: dict[float, dict[Call, float]] = {}
         self._lengths: dict[Call, float] = {}
@@ -57,33 +57,21 @@ class Scheduler:
         if call.owned:
             return
         call.owned = True
-        queue = self._ready.get(call.tenant)
-        if queue is None:
-            queue = self._ready[call.tenant] = deque()
-        if not queue:
-            self._tenants.append(call.tenant)
-        queue.append(call)
+        self._ready.push(call.tenant, call)
         if not self._scheduled:
             self._scheduled = True
             self.loop.call_soon(self._round)
 
     def _round(self) -> None:
         end = perf_counter() + ROUND_S
-        tenants, ready = self._tenants, self._ready
-        while tenants:
-            tenant = tenants.popleft()
-            queue = ready[tenant]
-            call = queue.popleft()
-            if queue:
-                tenants.append(tenant)
-            else:
-                del ready[tenant]
-            self._run(call)
+        ready = self._ready
+        while ready:
+            self._run(ready.pop())
             if perf_counter() > end:
                 break
         self._end_round()
-        self._scheduled = bool(tenants)
-        if tenants:
+        self._scheduled = bool(ready)
+        if ready:
             self.loop.call_soon(self._round)
 
     def _end_round(self) -> None:
@@ -185,12 +173,12 @@ class Scheduler:
 
 
 class Burner:
-    """The background thread that polls guests which burn CPU, each for a slice in turn."""
+    """The background thread that polls guests which burn CPU, a slice at a time, tenants in turns."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._held: set[Call] = set()
-        self._queue: deque[Call] = deque()
+        self._queue: FairQueue[Call] = FairQueue()
         self._condition = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -207,7 +195,7 @@ class Burner:
             self._thread = threading.Thread(target=self._run, name="burner", daemon=True)
             self._thread.start()
         with self._condition:
-            self._queue.append(call)
+            self._queue.push(call.tenant, call)
             self._condition.notify()
 
     def _run(self) -> None:
@@ -217,13 +205,13 @@ class Burner:
                     self._condition.wait()
                 if self._stopping:
                     return
-                call = self._queue.popleft()
+                call = self._queue.pop()
             returned = call.kill is None and call.run_slice(thread_time)
             if returned or call.kill is not None or call.over_cpu():
                 self._scheduler.loop.call_soon_threadsafe(self._scheduler.burned, call, returned)
             else:
                 with self._condition:
-                    self._queue.append(call)
+                    self._queue.push(call.tenant, call)
 
     def close(self) -> None:
         """After this no guest is polled in the background; the calls it held can be killed."""

@@ -75,6 +75,27 @@ async def test_no_more_than_the_limit_run_and_the_queue_lets_tenants_take_turns(
         assert len(order) == 11
 
 
+async def test_a_tenant_whose_handlers_wait_for_ever_leaves_places_to_others() -> None:
+    clock = ManualClock()
+    limits = replace(
+        HOST_LIMITS, handlers_busy_max=4, handlers_busy_per_tenant_max=3, handler_queue_max=6,
+        handler_queue_per_tenant_max=4,
+    )  # fmt: skip
+    greedy, modest = version_of(tenant="greedy"), version_of(tenant="modest")
+    async with open_rooms(clock=clock, limits=limits) as rooms:
+        held = [rooms.fetch(greedy, ["pause", 20_000]) for _ in range(7)]
+        refused = rooms.fetch(greedy)
+        assert isinstance(refused.exception(), Unavailable)
+        assert (rooms.handlers.busy, rooms.handlers.waiting) == (3, 4)
+        for _ in range(3):
+            calls = [rooms.fetch(modest, ["remember", "x"]) for _ in range(3)]
+            assert rooms.handlers.waiting == 6
+            assert [(await call).status for call in calls] == [200] * 3
+        assert not any(call.done() for call in held)
+        await rooms.advance(61, step_s=1)
+        assert [call.result().status for call in held] == [200] * 7
+
+
 async def test_a_full_queue_refuses_at_once(version: Version) -> None:
     clock, limits = ManualClock(), replace(ONE_AT_A_TIME, handler_queue_max=3)
     async with open_rooms(clock=clock, limits=limits) as rooms:

@@ -45,8 +45,7 @@ async def _between_slices(room: raw.Room) -> raw.Running:
     def look() -> None:
         if running.call.instance.running:
             seen.set()
-            room.scheduler._tenants.clear()  # holds the scheduler still, so that the call stays where it is
-            room.scheduler._ready.clear()
+            room.scheduler._ready.clear()  # holds the scheduler still, so that the call stays where it is
 
     room.scheduler.round_end.append(look)
     with patch.multiple(scheduler, ROUND_S=0.0, BURN_AFTER_S=60.0):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
+from time import perf_counter
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
 from host.model.clock import ManualClock
+from host.model.limits import LIMITS
 from host.sandbox import call, scheduler
 from host.sandbox.instance import INVOKE, Instance
 from tests.kit import raw
@@ -120,6 +123,23 @@ async def test_a_round_also_ends_for_a_call_that_burned() -> None:
         room.scheduler.round_end.append(lambda: seen.append(running.future.done()))
         await running.outcome()
         assert seen[-1]
+
+
+async def test_a_hundred_spinning_guests_of_one_tenant_do_not_starve_anothers_long_computation() -> None:
+    async with raw.probing() as room:
+        (instance,) = await _warm(room, 1)
+        spinning = [room.start("spin", limits=replace(LIMITS, call_cpu_s=60.0), tenant="hostile") for _ in range(100)]
+        await wait_until(lambda: all(room.scheduler.burning(one.call) for one in spinning), "the background thread")
+        began = perf_counter()
+        running = room.start("work", 3_000_000, instance=instance, tenant="quiet")
+        assert (await running.outcome()).kind == "returned"
+        wall_s, cpu_s = perf_counter() - began, running.call.cpu_s
+        print(f"beside 100 spinning guests: {cpu_s:.3f} s of CPU time took {wall_s:.3f} s")
+        assert cpu_s > 0.05
+        assert wall_s < 10 * cpu_s  # in turns between all calls it would take a hundred times as long
+        for one in spinning:
+            one.call.cancel()
+        assert {(await one.outcome()).kind for one in spinning} == {"cancelled"}
 
 
 async def test_limits_of_different_lengths_end_calls_in_order_and_leave_nothing() -> None:

@@ -85,6 +85,7 @@ const methods = {
   async keepsStarting(milliseconds) { for (;;) { await timer(0); methods.burn(milliseconds); } },
 
   spin() { for (;;); },
+  work(steps) { let sum = 0; for (let step = 0; step < steps; step++) sum += step & 3; return sum; },
   burn(milliseconds) { const end = clock.monotonic() + milliseconds; while (clock.monotonic() < end); return milliseconds; },
   async storm() { for (;;) await undefined; },
   recurse() { const down = (n) => 1 + down(n + 1); return down(0); },

@@ -1,6 +1,7 @@
 """A client gets its burst and not one request more, and one more each time a token has come back."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,8 +11,13 @@ import pytest
 from host import server
 from host.config import ServeConfig
 from host.model.clock import ManualClock
+from host.model.ids import ActorId
+from host.registry.records import DEFAULT_TENANT
+from host.storage import keys
+from host.storage.upgrade import open_engine
 from tests.conftest import shipping_to
 from tests.kit.http import Site
+from tests.kit.until import wait_until
 
 RATE_LIMITER = Path(__file__).parent
 BURST = 20
@@ -60,6 +66,22 @@ async def test_a_bucket_holds_no_more_than_its_burst_however_long_nobody_asks(li
     assert reply.json() == {"answer": 42, "remaining": BURST - 1}
     clock.advance(24 * 3600)
     assert await statuses(site, "ada", 200) == {200: BURST, 429: 200 - BURST}
+
+
+async def test_a_bucket_that_is_full_again_leaves_nothing_on_the_disk(serve_config: ServeConfig) -> None:
+    clock = ManualClock()
+    async with server.running(serve_config, clock) as host, shipping_to(host) as ship:
+        site = await ship(RATE_LIMITER)
+        await statuses(site, "gone", 2)
+        await statuses(site, "here", 1)
+        for alarms in (2, 1):  # those of the first tokens: one bucket is full, the other takes until the next alarm
+            ended = host.status()["storage"]["commits"] + alarms
+            clock.advance(REFILL_S)
+            await wait_until(lambda: host.status()["storage"]["commits"] >= ended, "alarms")  # noqa: B023
+        await statuses(site, "here", 1)
+    with contextlib.closing(open_engine(serve_config.data_dir)) as engine:
+        buckets = [keys.state_range(ActorId(DEFAULT_TENANT, "Bucket", name)) for name in ("gone", "here")]
+        assert [len(engine.scan(*bucket)) for bucket in buckets] == [0, 1]
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": ""}, {"x-api-key": "k" * 201}])

@@ -22,10 +22,11 @@ export default {
     const limit = { burst: Number(env.BURST), refillMs: Number(env.REFILL_SECONDS) * 1000 };
     const verdict = await env.BUCKET.idFromName(key).take(limit);
     if (!verdict.allowed) {
-      const seconds = Math.ceil(verdict.waitMs / 1000); // Retry-After has no fractions; rounded down it would be too early
+      const seconds = Math.ceil(verdict.waitMs / 1000); // Retry-After knows whole seconds; less would be too early
       const headers = { "retry-after": String(seconds) };
       return Response.json({ error: `too many requests: wait ${seconds} s` }, { status: 429, headers });
     }
-    return Response.json({ answer: 42, remaining: verdict.remaining }); // here the function does its work
+    // here the function does its work
+    return Response.json({ answer: 42, remaining: verdict.remaining });
   },
 };

@@ -206,6 +206,44 @@ async def test_the_web_platform_works_inside_the_guest(guest: SmallHost) -> None
     assert guest.lines[1][1].startswith("RangeError: logged\n")
 
 
+@pytest.mark.parametrize(("code", "expected"), [
+    ("[...new Uint8Array(await crypto.subtle.digest('SHA-256', new Uint8Array(0)))].slice(0, 2)", [0xE3, 0xB0]),
+    ("""await (async () => {
+        const key = await crypto.subtle.generateKey({ name: "HMAC", hash: "SHA-512" }, true, ["sign", "verify"]);
+        const text = new TextEncoder().encode("text");
+        const signature = await crypto.subtle.sign("HMAC", key, text);
+        return [signature.byteLength, await crypto.subtle.verify("HMAC", key, signature, text)];
+    })()""", [64, True]),
+    ("""await (async () => {
+        const unhex = (text) => Uint8Array.fromHex(text);
+        const raw = unhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        const key = await crypto.subtle.importKey("raw", raw, "Ed25519", false, ["verify"]);
+        const signature = unhex("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bac"
+          + "c61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b");
+        return [await crypto.subtle.verify("Ed25519", key, signature, new Uint8Array(0)),
+          await crypto.subtle.verify("Ed25519", key, signature, new Uint8Array(1))];
+    })()""", [True, False]),
+    ("await crypto.subtle.importKey('raw', new Uint8Array(32), 'AES-GCM', false, []).catch((e) => e.name)",
+     "NotSupportedError"),
+    ("""await (async () => {
+        const form = new FormData();
+        form.append("é", "ü");
+        form.append("file", new Blob([new Uint8Array([0, 255])]), "n.bin");
+        const read = await new Request("http://a/", { method: "POST", body: form }).formData();
+        return [read.get("é"), read.get("file").name, [...await read.get("file").bytes()]];
+    })()""", ["ü", "n.bin", [0, 255]]),
+    ("await new Response(ReadableStream.from([new Uint8Array([97]), new Uint8Array([98])])).text()", "ab"),
+    ("[navigator.userAgent, btoa('a'), atob('YQ=='), await new Blob(['é']).text()]", ["Tenure", "YQ==", "a", "é"]),
+])  # fmt: skip
+async def test_the_rest_of_the_web_platform_works_inside_the_guest(guest: SmallHost, code: str, expected: Any) -> None:
+    assert await returned(guest, "evaluate", f"(async () => {code})()") == expected
+
+
+async def test_a_handler_answers_with_a_stream(guest: SmallHost) -> None:
+    reply = await guest.fetch(HttpRequest("GET", "http://x/stream"))
+    assert (reply.status, base64.b64decode(reply.body), reply.binary) == (200, b"one two", True)
+
+
 async def test_env_is_one_object(guest: SmallHost) -> None:
     assert await returned(guest, "environment") == [True, "hello", "s3cret", {"$undefined": 0}, "one"]
 

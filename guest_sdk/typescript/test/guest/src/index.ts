@@ -261,6 +261,9 @@ export default {
     if (pathname === "/throws") throw new TypeError("handler");
     if (pathname === "/nothing") return undefined as any;
     if (pathname === "/binary") return new Response(await req.arrayBuffer());
+    if (pathname === "/stream") {
+      return new Response(ReadableStream.from(["one ", "two"].map((text) => new TextEncoder().encode(text))));
+    }
     if (pathname === "/cookies") {
       return new Response(null, { status: 204, headers: [["set-cookie", "a=1"], ["set-cookie", "b=2"], ["X-Y", "z"]] });
     }

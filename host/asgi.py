@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from host.admin.app import create_admin_app
-from host.config import Address, ServeConfig, host_limits
+from host.config import Address, ServeConfig, host_limits, permitted_networks
 from host.gateway.app import Message, Receive, Scope, Send
 from host.gateway.hostname import HostNames
 from host.gateway.serve import AsgiApp
@@ -78,5 +78,6 @@ def create_app(config: ServeConfig | None = None) -> OnePort:
             listen=Address("127.0.0.1", int(os.environ.get("TENURE_PORT", "80"))),
             base_domain=os.environ.get("TENURE_BASE_DOMAIN", "localhost"),
             limits=host_limits(),
+            outbound_permitted=permitted_networks(),
         )
     return OnePort(config)

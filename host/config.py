@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -79,6 +79,15 @@ def host_limits(
     if activation_idle_s is not None:
         limits = replace(limits, activation_idle_s=activation_idle_s)
     return limits
+
+
+def permitted_networks(environ: Mapping[str, str] = os.environ) -> tuple[Network, ...]:
+    """`TENURE_OUTBOUND_PERMITTED`: networks such as `10.1.0.0/16`, with commas between. Raises ValueError."""
+    try:
+        names = environ.get("TENURE_OUTBOUND_PERMITTED", "").split(",")
+        return tuple(ip_network(name.strip()) for name in names if name.strip())
+    except ValueError as error:
+        raise ValueError(f"TENURE_OUTBOUND_PERMITTED: {error}; write networks such as 10.1.0.0/16") from None
 
 
 def _positive(environ: Mapping[str, str], name: str) -> float | None:

@@ -25,8 +25,10 @@ import re
 import socket
 import ssl
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import ada_url
@@ -41,7 +43,7 @@ from host.telemetry import log
 
 REDIRECTS_MAX = 20
 REDIRECT_STATUSES = frozenset((301, 302, 303, 307, 308))
-AT_ONCE_MAX = 512
+AT_ONCE_MAX, AT_ONCE_OF_A_TENANT_MAX = 512, 128
 RESOLVERS_MAX = 16
 """Threads of their own for resolving: a name server that answers slowly keeps nothing else of the host waiting."""
 _FORBIDDEN_HEADERS = frozenset(
@@ -153,6 +155,7 @@ class Outbound:
         self._committer = committer
         self._guard = _Guard(permitted)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._of_tenant: Counter[str] = Counter()
         self._trust: ssl.SSLContext | None = None
 
     @property
@@ -160,16 +163,23 @@ class Outbound:
         return len(self._tasks)
 
     def fetch(
-        self, request: HttpRequest, allow: tuple[str, ...], redirect: str, limits: Limits, done: Done
+        self, tenant: str, request: HttpRequest, allow: tuple[str, ...], redirect: str, limits: Limits, done: Done
     ) -> TimerHandle | None:
         """Start a fetch; returns what cancels it. `redirect` is follow, error or manual."""
-        if len(self._tasks) >= AT_ONCE_MAX:
-            done(None, "this host has too many fetches under way: try again later")
+        if len(self._tasks) >= AT_ONCE_MAX or self._of_tenant[tenant] >= AT_ONCE_OF_A_TENANT_MAX:
+            done(None, "too many fetches are under way: try again when some have ended")
             return None
         task = asyncio.ensure_future(self._run(request, allow, redirect, limits, done))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._of_tenant[tenant] += 1
+        task.add_done_callback(partial(self._ended, tenant))
         return _Handle(task)
+
+    def _ended(self, tenant: str, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._of_tenant[tenant] -= 1
+        if not self._of_tenant[tenant]:
+            del self._of_tenant[tenant]
 
     async def _run(
         self, request: HttpRequest, allow: tuple[str, ...], redirect: str, limits: Limits, done: Done

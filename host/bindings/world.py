@@ -100,7 +100,7 @@ class FunctionWorld:
         request = HttpRequest(method.decode(), url.decode(), headers, body, binary)
         version = self._version
         allow = version.manifest.outbound_allow
-        handle = self._outbound.fetch(request, allow, redirect.decode(), version.limits, done)
+        handle = self._outbound.fetch(version.tenant, request, allow, redirect.decode(), version.limits, done)
         if handle is not None:
             call.started(operation, handle)
 

@@ -57,14 +57,23 @@ class Room:
         self.committer = Committer(self.engine)
         self.outbound = Outbound(self.committer, (ip_network(f"{ADDRESS}/32"),))
 
-    def start(self, request: HttpRequest, limits: Limits = LIMITS) -> tuple[asyncio.Future[Ended], Any]:
+    def start(
+        self, request: HttpRequest, limits: Limits = LIMITS, tenant: str = "tenant"
+    ) -> tuple[asyncio.Future[Ended], Any]:
         ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
-        handle = self.outbound.fetch(request, ALLOW, "follow", limits, lambda *said: ended.set_result(said))
+        handle = self.outbound.fetch(tenant, request, ALLOW, "follow", limits, lambda *said: ended.set_result(said))
         return ended, handle
 
-    async def fetch(self, path: str, limits: Limits = LIMITS, method: str = "GET", headers: bytes = b"") -> Ended:
+    async def fetch(
+        self,
+        path: str,
+        limits: Limits = LIMITS,
+        method: str = "GET",
+        headers: bytes = b"",
+        tenant: str = "tenant",
+    ) -> Ended:
         url = f"http://{ADDRESS}:{self.origin.port}{path}"
-        ended, _ = self.start(HttpRequest(method, url, headers), limits)
+        ended, _ = self.start(HttpRequest(method, url, headers), limits, tenant)
         return await asyncio.wait_for(ended, DEADLINE_S)
 
 
@@ -185,7 +194,7 @@ async def test_an_address_that_does_not_answer_is_followed_by_the_next(
     two = Outbound(room.committer, (ip_network("127.0.0.2/31"),))
     ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
     request = HttpRequest("GET", f"http://two.test:{room.origin.port}/echo")
-    two.fetch(request, ("two.test",), "follow", LIMITS, lambda *said: ended.set_result(said))
+    two.fetch("tenant", request, ("two.test",), "follow", LIMITS, lambda *said: ended.set_result(said))
     response, reason = await asyncio.wait_for(ended, DEADLINE_S)
     assert response is not None, reason
     await two.close()
@@ -199,3 +208,13 @@ async def test_a_process_makes_no_more_fetches_at_once_than_it_may(room: Room, m
     await asyncio.wait_for(asyncio.gather(*room.outbound._tasks, return_exceptions=True), DEADLINE_S)
     assert not ended.done()
     assert (await room.fetch("/echo"))[0] is not None
+
+
+async def test_a_tenant_with_all_its_fetches_under_way_keeps_none_of_another(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound, "AT_ONCE_OF_A_TENANT_MAX", 1)
+    room.start(HttpRequest("GET", f"http://{ADDRESS}:{room.origin.port}/hang"))
+    assert "too many fetches" in (await room.fetch("/echo"))[1]
+    response, reason = await room.fetch("/echo", tenant="another")
+    assert response is not None, reason

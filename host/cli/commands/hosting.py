@@ -54,13 +54,14 @@ def serve(
     activation_idle_seconds: float | None,
 ) -> None:
     """Run a host until it is stopped."""
-    from host.config import ServeConfig, host_limits
+    from host.config import ServeConfig, host_limits, permitted_networks
 
     try:
         limits = host_limits(max_activations, activation_idle_seconds)
+        permitted = permitted_networks()
     except ValueError as error:
         raise CliError(str(error)) from None
-    config = ServeConfig(data, listen, admin, base_domain.lower().rstrip("."), edge_server, limits)
+    config = ServeConfig(data, listen, admin, base_domain.lower().rstrip("."), edge_server, limits, permitted)
     from host import server
 
     sys.exit(server.run(config))

@@ -96,6 +96,7 @@ class Tenant:
         call = self.rooms.run(name, *steps, ["pause", 60_000])
         expected, _ = self.models[name].turn(steps, self.now_ms, QUOTA)
         await self.advance(METHOD_WALL_S + 0.5)
+        assert call.done() or not call.cancel(), "a turn outlived its limit"
         answer = call.exception()
         if isinstance(expected, list):
             assert isinstance(answer, ActorMethodTimeoutError), f"{answer!r} in place of a timeout"
@@ -205,10 +206,15 @@ class Tenant:
         """What the callers got, in the order of the calls; LOST if nothing before the power failed."""
         answers: dict[int, Any] = {}
         for number, (name, steps) in enumerate(calls):
-            work = turn.invoke(b"run", json.dumps([steps]).encode(), CallContext(), partial(self._take, answers, number))
+            work = turn.invoke(
+                b"run", json.dumps([steps]).encode(), CallContext(), partial(self._take, answers, number)
+            )
             self.rooms.directory.deliver(ActorId(TENANT, "Probe", name), work)
-        while len(answers) < len(calls):
+        for _ in range(100):
             await self.rooms.quiet()
+            if len(answers) == len(calls):
+                break
+        assert len(answers) == len(calls), "a call was not answered"
         return [answers[number] for number in range(len(calls))]
 
     def _take(self, answers: dict[int, Any], number: int, answer: Answer) -> None:

@@ -21,6 +21,8 @@ SEED = int(os.environ.get("TENURE_SIM_SEED", "1"))
 SEEDS_TO_FIND = 20
 """Walks in which a planted bug must show."""
 
+pytestmark = pytest.mark.timeout(120 + WALKS)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _still() -> Iterator[None]:

@@ -11,16 +11,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.kit.rooms import GUEST, compiled
 from tests.sim import scripts
+from tests.sim.planted import SEEN_IN_STATE, Bug
 from tests.sim.still import still_rooms
 from tests.sim.tenant import NAMES, Tenant
 
-EXAMPLES = int(os.environ.get("TENURE_SIM_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("TENURE_SIM_EXAMPLES", "90"))
+EXAMPLES_TO_FIND = 40
+"""Within which a planted bug must show."""
+
+pytestmark = pytest.mark.timeout(120 + EXAMPLES)
+
 ACTORS = st.sampled_from(NAMES)
 CALLS = st.lists(st.tuples(ACTORS, scripts.TURN), min_size=1, max_size=4)
 
@@ -28,13 +34,14 @@ CALLS = st.lists(st.tuples(ACTORS, scripts.TURN), min_size=1, max_size=4)
 class TenantMachine(RuleBasedStateMachine):
     """The rules are what a tenant, its operator and its disk may do, in any order."""
 
-    def make(self) -> Tenant:
-        return Tenant()
+    bug = Bug()
 
     @initialize()
     def begin(self) -> None:
+        self.patch = pytest.MonkeyPatch()
+        self.bug.plant(self.patch)
         self.runner = asyncio.Runner()
-        self.tenant = self.make()
+        self.tenant = Tenant(self.bug.engine())
         self.runner.run(self.tenant.open())
 
     def teardown(self) -> None:
@@ -43,6 +50,7 @@ class TenantMachine(RuleBasedStateMachine):
                 self.runner.run(self.tenant.close())
             finally:
                 self.runner.close()
+                self.patch.undo()
 
     @rule(calls=CALLS)
     def calls_are_made(self, calls: Any) -> None:
@@ -127,3 +135,14 @@ class TestTenant(TenantMachine.TestCase):  # type: ignore[name-defined, misc]
     """Whatever a tenant does, its actors are what the model says."""
 
     settings = SETTINGS
+
+
+@pytest.mark.parametrize("bug", SEEN_IN_STATE)
+def test_the_model_finds_what_is_planted(bug: str) -> None:
+    class Planted(TenantMachine):
+        pass
+
+    Planted.bug = SEEN_IN_STATE[bug]
+    quick = settings(SETTINGS, max_examples=EXAMPLES_TO_FIND, derandomize=True, phases=[Phase.generate])
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Planted, settings=quick)

@@ -1,89 +1,39 @@
 /** An actor and a handler that try to take the host with them. `/actors/NAME/METHOD` calls the actor,
- *  `/handler/METHOD` does the same in the handler. */
-import { StatefulActor, type ActorNamespace } from "@tenure/edge-runtime";
+ *  `/handler/METHOD` does the same in the handler, and POST `/call` with {binding, name, method, args} calls any.
+ *  `/pass/NAME/TIMES` calls an actor so often at once, and catches nothing. */
+import { attacks, type Attack } from "./attacks.ts";
+import type { Env } from "./actors.ts";
 
-const attacks = {
-  spin(): never {
-    for (;;);
-  },
-  recurse(): number {
-    const deeper = (n: number): number => deeper(n + 1) + 1;
-    return deeper(0);
-  },
-  hoard(): never {
-    const kept: Uint8Array[] = [];
-    for (;;) kept.push(new Uint8Array(1 << 20).fill(kept.length & 255));
-  },
-  async storm(): Promise<never> {
-    for (;;) await null;
-  },
-  async fork(): Promise<never> {
-    const breed = async (): Promise<void> => {
-      await null;
-      void breed();
-      void breed();
-    };
-    void breed();
-    for (;;) await null;
-  },
-  regexp(): boolean {
-    return /^(a+)+$/.test("a".repeat(40) + "b");
-  },
-  timers(): Promise<never> {
-    for (;;) setTimeout(() => {}, 1_000_000);
-  },
-};
+export { Booting, Hostile, Named, Thenable } from "./actors.ts";
 
-type Attack = keyof typeof attacks;
+const own = new Set(["count", "writeAndSpin", "flood", "alarms"]);
 
-export class Hostile extends StatefulActor {
-  async spin() {
-    return attacks.spin();
+async function answer(work: () => unknown): Promise<Response> {
+  try {
+    return Response.json({ value: await work() });
+  } catch (error) {
+    const { name, message } = error as Error;
+    return Response.json({ error: name, message: message.slice(0, 1_000) }, { status: 500 });
   }
-  async recurse() {
-    return attacks.recurse();
-  }
-  async hoard() {
-    return attacks.hoard();
-  }
-  async storm() {
-    return attacks.storm();
-  }
-  async fork() {
-    return attacks.fork();
-  }
-  async regexp() {
-    return attacks.regexp();
-  }
-  async timers() {
-    return attacks.timers();
-  }
-  /** Writes, then attacks: nothing of the turn may stay. */
-  async writeAndSpin() {
-    await this.ctx.storage.put("count", 1_000_000);
-    return attacks.spin();
-  }
-  async count() {
-    const next = ((await this.ctx.storage.get<number>("count")) ?? 0) + 1;
-    await this.ctx.storage.put("count", next);
-    return next;
-  }
-}
-
-interface Env {
-  HOSTILE: ActorNamespace<Hostile>;
 }
 
 export default {
   async fetch(req: Request, env: Env): Promise<Response> {
     const [, kind, ...rest] = new URL(req.url).pathname.split("/");
-    if (kind === "handler") return Response.json(await attacks[rest[0] as Attack]());
-    const [name, method] = rest as [string, Attack | "count" | "writeAndSpin"];
-    try {
-      return Response.json({ value: await env.HOSTILE.idFromName(name)[method]() });
-    } catch (error) {
-      const { name: kind, message } = error as Error;
-      return Response.json({ error: kind, message }, { status: 500 });
+    if (kind === "handler") {
+      const found = await (attacks[rest[0] as Attack] as (...args: any[]) => unknown)(...rest.slice(1));
+      return found instanceof Response ? found : typeof found === "string" ? new Response(found) : Response.json(found);
     }
+    if (kind === "call") {
+      const { binding, name, method, args } = await req.json();
+      return answer(() => (env as any)[binding].idFromName(name)[method](...args));
+    }
+    if (kind === "pass") {
+      const stub = env.HOSTILE.idFromName(rest[0]!);
+      return Response.json(await Promise.all(Array.from({ length: Number(rest[1]) }, () => stub.count())));
+    }
+    const [name, method, ...args] = rest as [string, string, ...string[]];
+    const stub = env.HOSTILE.idFromName(name) as any;
+    return answer(() => (own.has(method) ? stub[method](...args.map(Number)) : stub.attack(method, ...args)));
   },
 };

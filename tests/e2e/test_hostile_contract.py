@@ -1,0 +1,106 @@
+"""A guest without the SDK (tests/guests/raw/forger.js) that breaks the contract of replies and of operations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from host import server
+from tests.conftest import SESSION
+from tests.kit import raw
+from tests.kit.admin import Admin
+from tests.kit.bundles import zip_of
+from tests.kit.http import Site
+
+pytestmark = SESSION
+
+MANIFEST = """
+name = "forger"
+main = "forger.js"
+compatibility_date = "2026-05-01"
+[[actors]]
+binding = "HOSTILE"
+type = "Nobodys"
+[edge_compute]
+func_id = "{id}"
+func_name = "{name}"
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def forger(shared_host: server.Host) -> AsyncIterator[Site]:
+    component = raw.build((raw.RAW / "forger.js").read_text())
+    async with Admin(shared_host.admin_url, shared_host.operator_key) as admin:
+        function = await admin.create("forger")
+        manifest = MANIFEST.format(**function)
+        await admin.deploy(
+            function["id"], zip_of({"tenure.toml": manifest.encode(), "component.wasm": component.read_bytes()})
+        )
+        site = Site(shared_host.listen_url, httpx.URL(function["url"]).netloc.decode())
+        yield site
+        await site.close()
+
+
+def code_of(reply: httpx.Response) -> str:
+    (error,) = reply.json()["errors"]
+    return str(error["code"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/crlf", "/lf-value", "/nul", "/no-newline", "/name", "/status-0", "/status-101", "/status-999", "/base64"),
+        *("/giant-head", "/many-heads", "/giant-body"),
+    ],
+)
+async def test_a_reply_that_cannot_be_sent_is_a_502_and_nothing_of_it_is_sent(forger: Site, path: str) -> None:
+    reply = await forger.get(path)
+    assert (reply.status_code, code_of(reply)) == (502, "bad_function_reply")
+    assert "set-cookie" not in reply.headers
+    assert "x-a" not in reply.headers
+    assert (await forger.get("/hello")).text == "hello"
+
+
+async def test_a_guest_neither_frames_its_reply_nor_speaks_for_the_connection(forger: Site) -> None:
+    reply = await forger.get("/hop")
+    assert (reply.status_code, reply.text, reply.headers["x-a"]) == (200, "ok", "kept")
+    assert not {"connection", "transfer-encoding", "upgrade", "keep-alive"} & set(reply.headers)
+    reply = await forger.get("/length")
+    assert reply.text == "short"
+    assert reply.headers.get_list("content-length") == ["5"]
+    assert len(reply.headers.get_list("x-request-id")) == 1
+    assert reply.headers["x-request-id"] != "forged"
+    assert "never" not in reply.headers.get_list("date")
+    assert (await forger.get("/hello")).text == "hello"
+
+
+@pytest.mark.parametrize("path", ["/twice", "/storage"])
+async def test_an_import_that_is_not_the_callers_to_use_stops_the_guest(forger: Site, path: str) -> None:
+    reply = await forger.get(path)
+    assert (reply.status_code, code_of(reply)) == (503, "function_crashed")
+    assert (await forger.get("/hello")).text == "hello"
+
+
+async def test_an_outcome_of_another_kind_is_a_failure(forger: Site) -> None:
+    assert (await forger.get("/return")).status_code == 500
+
+
+async def test_numbers_of_operations_that_are_not_ones_own_change_nothing(forger: Site) -> None:
+    assert (await forger.get("/cancels")).text == "ok"
+    assert (await forger.get("/forged")).json() == [""]
+
+
+@pytest.mark.parametrize(
+    ("path", "errors"),
+    [
+        ("/unbound", ["ActorTypeNotFoundError"] * 2),
+        ("/nameless", ["TypeError"] * 2),
+        ("/bad-arguments", ["ActorTypeNotFoundError"] * 6),
+    ],
+)
+async def test_calls_that_no_manifest_grants_are_rejected_by_name(forger: Site, path: str, errors: list[str]) -> None:
+    assert json.loads((await forger.get(path)).text) == errors

@@ -22,7 +22,7 @@ help: ## List the targets.
 
 setup: $(VENV)/.installed $(TARBALL) $(FUNCTIONS:%=functions/%/node_modules/.installed) ## Install and build everything.
 
-demo: setup ## The quick start: ship an account actor, curl it, kill the host, curl it again.
+demo: $(VENV)/.installed $(TARBALL) functions/account/node_modules/.installed ## The quick start: ship an account actor, curl it, kill the host, curl it again.
 	@$(BIN)/python tools/demo.py
 
 test: setup ## Run all tests.

@@ -178,7 +178,7 @@ class Run:
             actual = await future
         except ActorError as error:
             actual = {"threw": error.name, "message": error.detail, "cause": error.cause or None}
-        expected = event.get("fails", event.get("gives"))
+        expected: Any = event.get("fails", event.get("gives"))
         assert ("fails" in event) == (isinstance(actual, dict) and "threw" in actual), f"{place}: {_short(actual)}"
         assert "gives" not in event or not (found := mismatch(expected, actual)), f"{place}: {found}"
         assert "fails" not in event or not (found := _error_mismatch(expected, actual, "$")), f"{place}: {found}"
@@ -186,7 +186,7 @@ class Run:
     async def _http(self, event: Json, place: str) -> None:
         """A request to the handler through the gateway: `gives` is JSON, `code` the code of the host's own errors."""
         gateway = Gateway(lambda _label: self._version, self._rooms.handlers.fetch, "localhost")
-        transport = httpx.ASGITransport(app=gateway)  # type: ignore[arg-type]  # the same protocol, typed differently
+        transport = httpx.ASGITransport(app=gateway)
         async with httpx.AsyncClient(transport=transport) as client:
             reply = await client.post(URL, json=event["http"])
         body = reply.json()

@@ -79,7 +79,7 @@ def test_the_readme_names_each_table_and_each_word_that_a_table_uses() -> None:
         if isinstance(steps, list):
             if steps and isinstance(steps[0], str):
                 words.add(steps[0])
-                nested = {"try": 1, "all": 1, "transaction": 1, "block": 1, "repeat": 2}.get(steps[0])
+                nested = {"try": 1, "all": 1, "transaction": 1, "block": 1}.get(steps[0])
                 if nested is not None:
                     collect(steps[nested])
             else:

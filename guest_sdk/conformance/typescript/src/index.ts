@@ -64,7 +64,7 @@ export class Probe extends Base {
     return Response.json(await this.run((await request.json()) as Step[]));
   }
 
-  async alarm({ retryCount, isRetry }: AlarmInfo): Promise<void> {
+  override async alarm({ retryCount, isRetry }: AlarmInfo): Promise<void> {
     const { storage } = this.ctx;
     const fired = (await storage.get<unknown[]>("fired")) ?? [];
     await storage.put("fired", [...fired, [retryCount, isRetry]]);

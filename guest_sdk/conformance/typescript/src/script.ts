@@ -71,7 +71,6 @@ async function take(runner: Runner, step: Step, scope: Scope): Promise<unknown> 
     case "ctx-delete-alarm": return runner.ctx.deleteAlarm();
     case "try": return attempt(() => take(runner, args[0], scope));
     case "all": return Promise.all(args[0].map((one: Step) => take(runner, one, scope)));
-    case "repeat": for (let n = 0; n < args[0]; n++) await run(runner, args[1], scope); return undefined;
     case "put-unsendable": return scope.put(args[0], unsendable(args[1]));
     case "put-nested": return scope.put(args[0], nested(args[1]));
     case "unsendable": return unsendable(args[0]);

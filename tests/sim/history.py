@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 NEVER = 1 << 62
-STATES_MAX = 200_000
+STATES_MAX = 50_000
 """Enough for every history that the tests make, by far; beyond it the history is too concurrent to judge."""
 
 Word = Literal["deposit", "debit", "balance"]

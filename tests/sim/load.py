@@ -53,7 +53,7 @@ class Walk:
         try:
             choices = (
                 (self._call, 40), (self._let_run, 30), (self._pass_time, 14), (self._hold_syncs, 2),
-                (self._release_syncs, 4), (self._fail_writes, 1), (self._accept_writes, 4), (self._fail_syncs, 0.3),
+                (self._release_syncs, 4), (self._fail_writes, 1), (self._accept_writes, 12), (self._fail_syncs, 0.15),
                 (self._evict, 3), (self._drop, 3), (self._restart, 0.7), (self._cut_power, 1.2),
                 (self._cut_power_at_sync, 0.5),
             )  # fmt: skip

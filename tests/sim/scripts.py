@@ -18,7 +18,7 @@ ODD_KEYS = (*KEYS, "on-alarm", "fired")
 DELAYS_MS = (1250, 0, -1000, 5250, 60_250)
 SCALARS = (0, 1, None, True, -(2**31), 1.5, "", "x", 'é"\\', "\U0001f980")
 SIZES = (10, 3000, 5000)
-"""For `fill`: with the quota of 12,000 bytes some fit beside each other and some do not; above 4,096 nothing is kept
+"""For `fill`: with the quota of 6,000 bytes some fit beside each other and some do not; above 4,096 nothing is kept
 of a read."""
 
 

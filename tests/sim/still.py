@@ -20,5 +20,5 @@ def still_rooms() -> Iterator[None]:
         patch.setattr(scheduler, "ROUND_S", float("inf"))
         patch.setattr(scheduler, "BURN_AFTER_S", float("inf"))
         patch.setattr(capi, "engine_increment_epoch", lambda _engine: None)
-        patch.setattr(log._settings, "lowest", log.LEVELS["error"] + 1)  # disks fail here by the hundred
+        patch.setattr(log.Log, "_write", lambda *_: None)  # disks fail here by the hundred
         yield

@@ -34,7 +34,7 @@ from tests.sim.model import Actor, Step, Stopped, Thrown, seen
 from tests.sim.power import PowerEngine
 
 NAMES = ("a", "a\0", "é", "\U0001f980")
-QUOTA = 12_000
+QUOTA = 6_000
 METHOD_WALL_S = 1.0
 
 Call = tuple[str, list[Step]]

@@ -16,7 +16,7 @@ from tests.sim.load import ACCOUNT, walk
 from tests.sim.planted import SEEN_BY_CLIENTS
 from tests.sim.still import still_rooms
 
-WALKS = int(os.environ.get("TENURE_SIM_WALKS", "40"))
+WALKS = int(os.environ.get("TENURE_SIM_WALKS", "30"))
 SEED = int(os.environ.get("TENURE_SIM_SEED", "1"))
 SEEDS_TO_FIND = 20
 """Walks in which a planted bug must show."""

@@ -21,7 +21,7 @@ from tests.sim.planted import SEEN_IN_STATE, Bug
 from tests.sim.still import still_rooms
 from tests.sim.tenant import NAMES, Tenant
 
-EXAMPLES = int(os.environ.get("TENURE_SIM_EXAMPLES", "90"))
+EXAMPLES = int(os.environ.get("TENURE_SIM_EXAMPLES", "70"))
 EXAMPLES_TO_FIND = 40
 """Within which a planted bug must show."""
 
@@ -79,14 +79,16 @@ class TenantMachine(RuleBasedStateMachine):
     @rule(name=ACTORS)
     def an_alarm_fails_until_it_is_dead(self, name: str) -> None:
         script = [["put", "a", "never"], ["throw", "Error", "no"]]
-        self.runner.run(self.tenant.calls([(name, [["put", "on-alarm", script], ["setAlarmIn", 0]])]))
+        steps = [["deleteAll"], ["put", "on-alarm", script], ["setAlarmIn", 0]]
+        self.runner.run(self.tenant.calls([(name, steps)]))
         for wait_s in (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0):
             self.runner.run(self.tenant.advance(wait_s))
         assert self.tenant.models[name].dead
 
-    @rule(name=ACTORS)
-    def a_dead_alarm_is_retried(self, name: str) -> None:
-        self.runner.run(self.tenant.retry_dead(name))
+    @rule()
+    def dead_alarms_are_retried(self) -> None:
+        for name in NAMES:
+            self.runner.run(self.tenant.retry_dead(name))
 
     @rule(name=ACTORS)
     def an_activation_is_dropped(self, name: str) -> None:

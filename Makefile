@@ -37,7 +37,7 @@ lint: $(VENV)/.installed
 
 types: $(VENV)/.installed $(TARBALL) $(FUNCTIONS:%=functions/%/node_modules/.installed)
 	$(BIN)/mypy --strict
-	cd $(SDK) && npx --no-install tsc --noEmit
+	cd $(SDK) && npx --no-install tsc --noEmit && npx --no-install tsc --noEmit --strict -p ../conformance/typescript
 	for name in $(FUNCTIONS); do \
 	  if [ -f functions/$$name/tsconfig.json ]; then (cd functions/$$name && npx --no-install tsc --noEmit --strict); fi; \
 	done

@@ -23,7 +23,7 @@ MESSAGES = {
     "flood": "more than 1000 operations under way at once",
     "spin": "more than its 0.5 s of CPU time",
     "logFlood": "more than its 0.5 s of CPU time",
-    "recurse": "",
+    "recurse": "",  # the words differ with what lies beyond the stack
     "hoard": "memory",
 }
 _numbers = itertools.count(1)

@@ -35,6 +35,7 @@ from host.model.errors import (
     StorageBroken,
 )
 from host.model.ids import ActorId
+from host.model.limits import Limits
 from host.model.version import Version
 from host.sandbox.call import Call
 from host.sandbox.engine import SandboxError
@@ -76,6 +77,7 @@ class Actor:
         "_prefix",
         "_record",
         "_running",
+        "_waiting_bytes",
         "activation",
         "call",
         "id",
@@ -90,6 +92,7 @@ class Actor:
         self._directory = directory
         self._mailbox: deque[Turn] = deque()
         self._running: Turn | None = None
+        self._waiting_bytes = 0
         self._prefix = state_prefix(actor)
         self._committed = 0
         stored = directory.engine.get(actor_key(actor))
@@ -108,16 +111,15 @@ class Actor:
     def waiting(self) -> int:
         return len(self._mailbox)
 
-    def deliver(self, turn: Turn, turns_max: int) -> None:
+    def deliver(self, turn: Turn, limits: Limits) -> None:
         """Take `turn` into the mailbox and run it when its time comes. A full mailbox answers at once."""
-        if len(self._mailbox) >= turns_max:
-            turn.reply(
-                ActorOverloadedError(
-                    f"{self.id.type} {self.id.name!r} has {turns_max} calls waiting already: try again later"
-                )
-            )
+        waiting, size = len(self._mailbox), self._waiting_bytes + turn.size
+        if waiting >= limits.mailbox_turns_max or (waiting and size > limits.mailbox_bytes_max):
+            text = f"{self.id.type} {self.id.name!r} has {waiting} calls waiting already: try again later"
+            turn.reply(ActorOverloadedError(text))
             return
         self._mailbox.append(turn)
+        self._waiting_bytes = size
         if self._running is None:
             self._next()
 
@@ -127,6 +129,7 @@ class Actor:
             self._mailbox.remove(turn)
         except ValueError:
             return False
+        self._waiting_bytes -= turn.size
         return True
 
     def _next(self) -> None:
@@ -136,6 +139,7 @@ class Actor:
                 self._directory.idle(self)
                 return
             turn = self._mailbox.popleft()
+            self._waiting_bytes -= turn.size
             if turn.due_ms is not None and turn.due_ms != self._record.alarm_ms:
                 self._skip_alarm(turn, turn.due_ms)
                 continue

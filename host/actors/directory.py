@@ -24,7 +24,7 @@ from host.model.errors import (
     ActorTypeNotFoundError,
 )
 from host.model.ids import ActorId
-from host.model.limits import HostLimits
+from host.model.limits import HostLimits, Limits
 from host.sandbox.call import Call
 from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
@@ -77,15 +77,15 @@ class Directory:
     def deliver(self, actor: ActorId, turn: Turn) -> None:
         """Hand `turn` to `actor`; its `reply` gets the answer, possibly before this returns."""
         try:
-            found, turns_max = self._admit(actor, turn.context.chain)
+            found, limits = self._admit(actor, turn.context.chain)
         except ActorError as error:
             turn.reply(error)
             return
         self._idle.pop(actor, None)
-        found.deliver(turn, turns_max)
+        found.deliver(turn, limits)
 
-    def _admit(self, actor: ActorId, chain: tuple[ActorId, ...]) -> tuple[Actor, int]:
-        """The actor in memory, and how many turns may wait for it. Raises the ActorError that refuses the call."""
+    def _admit(self, actor: ActorId, chain: tuple[ActorId, ...]) -> tuple[Actor, Limits]:
+        """The actor in memory, and the limits it lives under. Raises the ActorError that refuses the call."""
         if self.stopping:
             raise ActorOverloadedError(STOPPING)
         if actor in chain:
@@ -105,7 +105,7 @@ class Directory:
             except (OSError, ValueError) as error:
                 _log.error("actor_not_read", tenant=actor.tenant, type=actor.type, name=actor.name, error=error)
                 raise ActorCrashedError("the host could not read the actor's state: try again later") from None
-        return found, limits.mailbox_turns_max
+        return found, limits
 
     def waiting(self, call: Call) -> None:
         """A turn has begun to wait. If that closes a ring of turns that wait for each other, one call of it fails."""

@@ -45,6 +45,11 @@ class Turn:
         self.reply = reply
         self.due_ms = due_ms
 
+    @property
+    def size(self) -> int:
+        """Bytes that its parameters take while it waits."""
+        return sum(len(parameter) for parameter in self.parameters if type(parameter) is bytes)
+
     def wall_s(self, limits: Limits) -> float:
         if self.export is INVOKE:
             return limits.method_wall_s

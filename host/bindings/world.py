@@ -132,6 +132,7 @@ class Worlds:
         self._tails = tails
         self._outbound = outbound
         self._directory: Callable[[], Directory]
+        self._of_handlers: dict[Version, FunctionWorld] = {}
         self._rendered: dict[Version, tuple[bytes, bytes]] = {}
 
     def connect(self, directory: Directory) -> None:
@@ -139,8 +140,13 @@ class Worlds:
         self._directory = lambda: directory
 
     def of_handler(self, version: Version) -> FunctionWorld:
-        before, after = self._render(version)
-        return FunctionWorld(version, None, self._directory(), self._outbound, self._tails, before + b"null" + after)
+        world = self._of_handlers.get(version)
+        if world is None:
+            before, after = self._render(version)
+            config = before + b"null" + after
+            world = FunctionWorld(version, None, self._directory(), self._outbound, self._tails, config)
+            self._of_handlers[version] = world
+        return world
 
     def of_actor(self, version: Version, actor: ActorId) -> FunctionWorld:
         before, after = self._render(version)
@@ -149,6 +155,7 @@ class Worlds:
 
     def retire(self, version: Version) -> None:
         self._rendered.pop(version, None)
+        self._of_handlers.pop(version, None)
 
     def _render(self, version: Version) -> tuple[bytes, bytes]:
         found = self._rendered.get(version)

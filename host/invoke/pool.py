@@ -34,12 +34,11 @@ from host.model.errors import (
 from host.model.limits import HostLimits
 from host.model.message import CallContext, HttpRequest, HttpResponse
 from host.model.version import Version
-from host.sandbox.call import Call
+from host.sandbox.call import NO_INSTANCE, Call
 from host.sandbox.engine import SandboxError
 from host.sandbox.instance import FETCH, Instance
 from host.sandbox.library import Library
 from host.sandbox.outcome import Outcome
-from host.sandbox.ports import World
 from host.sandbox.scheduler import Scheduler
 from host.telemetry import log
 
@@ -50,6 +49,7 @@ WARM_IDLE_S = 60.0
 SWEEP_S = 5.0
 
 STOPPING = "The host is stopping. Try again when it is back."
+NOT_STARTED = "The function cannot be started on this host; ship it again."
 FAILED = "The function failed. Its logs say why, under this reply's x-request-id."
 
 _log = log.get("invoke")
@@ -72,13 +72,12 @@ class Reply(asyncio.Future[HttpResponse]):
 
 
 class _Handler:
-    """A warm instance with its world."""
+    """An instance that handles one request after the other."""
 
-    __slots__ = ("calls", "idle_since", "instance", "world")
+    __slots__ = ("calls", "idle_since", "instance")
 
-    def __init__(self, instance: Instance, world: World) -> None:
+    def __init__(self, instance: Instance) -> None:
         self.instance = instance
-        self.world = world
         self.calls = 0
         self.idle_since = 0.0
 
@@ -87,6 +86,16 @@ class _Job(NamedTuple):
     version: Version
     request: HttpRequest
     reply: Reply
+
+
+class _Place:
+    """Where a call runs: the handler it took, once it has begun."""
+
+    __slots__ = ("handler", "unavailable")
+
+    def __init__(self) -> None:
+        self.handler: _Handler | None = None
+        self.unavailable = False
 
 
 class HandlerPool:
@@ -163,35 +172,43 @@ class HandlerPool:
             self._take_waiting(next(iter(self._waiting))).reply.set_exception(Unavailable(STOPPING))
 
     def _start(self, job: _Job) -> None:
+        """Queue the call. It takes an instance only when its turn has come: a handler that answers without waiting is
+        done before the next one begins, so requests that come together run on one instance, the one whose memory is
+        in the processor's cache.
+        """
         version, request, reply = job
-        warm = self._warm.get(version)
-        try:
-            handler = warm.pop() if warm else self._new(version)
-        except (SandboxError, OSError) as error:
-            _log.error("handler_not_started", function=version.function_name, version=version.number, error=error)
-            reply.set_exception(Unavailable("The function cannot be started on this host; ship it again."))
-            return
         self._busy += 1
         self._busy_of[version.tenant] += 1
-        handler.calls += 1
+        place = _Place()
         call = Call(
             self._scheduler,
-            handler.instance,
+            NO_INSTANCE,
             version.tenant,
-            handler.world,
+            self._world(version),
             version.limits,
             version.limits.request_wall_s,
-            lambda call, outcome: self._ended(call, outcome, job, handler),
+            lambda call, outcome: self._ended(call, outcome, job, place),
             context=CallContext(request.request_id),
         )
+        call.acquire = lambda: self._take(version, place)
         reply.call = call
         method, url, headers, body, binary, _ = request
         call.start(FETCH, method.encode(), url.encode(), headers, body, binary)
 
-    def _new(self, version: Version) -> _Handler:
-        return _Handler(self._library.instance(version.artifact, version.limits), self._world(version))
+    def _take(self, version: Version, place: _Place) -> Instance:
+        """The warm instance that ran last, or a new one."""
+        warm = self._warm.get(version)
+        try:
+            handler = warm.pop() if warm else _Handler(self._library.instance(version.artifact, version.limits))
+        except (SandboxError, OSError) as error:
+            _log.error("handler_not_started", function=version.function_name, version=version.number, error=error)
+            place.unavailable = True
+            raise
+        handler.calls += 1
+        place.handler = handler
+        return handler.instance
 
-    def _ended(self, call: Call, outcome: Outcome, job: _Job, handler: _Handler) -> None:
+    def _ended(self, call: Call, outcome: Outcome, job: _Job, place: _Place) -> None:
         self._busy -= 1
         self._busy_of[job.version.tenant] -= 1
         if not self._busy_of[job.version.tenant]:
@@ -204,12 +221,13 @@ class HandlerPool:
         else:
             if outcome.kind == "cancelled" and not reply.cancelled():
                 self._stopping = True  # nobody but a host that stops cancels a call that is waited for
-            error = _error(outcome, job.version)
+            error = Unavailable(NOT_STARTED) if place.unavailable else _error(outcome, job.version)
             if outcome.kind != "cancelled":
-                handler.world.log(call, "error", _log_text(outcome))
+                call.world.log(call, "error", _log_text(outcome))
             if not reply.done():
                 reply.set_exception(error)
-        self._give_back(job.version, handler, outcome)
+        if place.handler is not None:
+            self._give_back(job.version, place.handler, outcome)
         while not self._stopping and (tenant := next(filter(self._has_place, self._waiting), None)) is not None:
             self._start(self._take_waiting(tenant))
 

@@ -26,8 +26,10 @@ class Limits:
     actor_bytes_max: int = 1 * GiB
     actor_name_bytes_max: int = 1 * KiB
     mailbox_turns_max: int = 1_000
+    mailbox_bytes_max: int = 64 * MiB
     call_depth_max: int = 16
     operations_max: int = 1_000
+    operation_bytes_max: int = 64 * MiB
     log_bytes_per_call_max: int = 256 * KiB
 
 

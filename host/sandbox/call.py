@@ -42,6 +42,10 @@ SLICE_S = 0.004
 _log = log.get("sandbox")
 
 
+SMALL_BYTES = 4_096
+"""What an operation may carry without being counted: a thousand of them are nothing."""
+
+
 class GuestFault(Exception):
     """The guest broke the contract; the text may be shown to the tenant."""
 
@@ -56,6 +60,20 @@ class _NoStorage:
 NO_STORAGE: Any = _NoStorage()
 
 
+class _NoInstance:
+    """Stands where the instance will be of a call that takes one when it begins."""
+
+    call = None
+    running = ready = False
+    closed = True
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+NO_INSTANCE: Any = _NoInstance()
+
+
 class Call:
     """See the module. Times are seconds; `cpu_s` is what the guest has used so far."""
 
@@ -64,9 +82,11 @@ class Call:
         "_block_said",
         "_cancelled",
         "_inbox",
+        "_large",
         "_log_bytes",
         "_outbox",
         "_pending",
+        "acquire",
         "blocked",
         "clock",
         "context",
@@ -109,6 +129,8 @@ class Call:
         self.context = context
         self.clock: Clock = scheduler.clock
         self.on_wait: Callable[[Call], None] | None = None
+        self.acquire: Callable[[], Instance] | None = None
+        """Gives the instance of a call that was made with NO_INSTANCE, when its turn has come."""
         self.cpu_s = 0.0
         self.outcome: Outcome | None = None
         self.kill: Outcome | None = None
@@ -118,6 +140,7 @@ class Call:
         self._inbox: deque[tuple[Export, tuple[Any, ...]]] = deque()
         self._outbox: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._pending: dict[int, TimerHandle | None] = {}
+        self._large: dict[int, int] = {}  # bytes of those operations under way that are not small
         self._cancelled: set[int] = set()
         self._block_said = False
         self._began = 0.0
@@ -133,10 +156,16 @@ class Call:
     # What the guest does through its imports, on whatever thread polls it.
 
     def start_operation(self, begin: Callable[..., None], arguments: tuple[Any, ...]) -> int:
-        if len(self._pending) >= self.limits.operations_max:
-            raise GuestFault(f"more than {self.limits.operations_max} operations under way at once")
+        limits = self.limits
+        if len(self._pending) >= limits.operations_max:
+            raise GuestFault(f"more than {limits.operations_max} operations under way at once")
         self.instance.operations += 1
         operation = self.instance.operations
+        size = sum(len(argument) for argument in arguments if type(argument) is bytes)
+        if size > SMALL_BYTES:
+            self._large[operation] = size
+            if sum(self._large.values()) > limits.operation_bytes_max:
+                raise GuestFault(f"more than {limits.operation_bytes_max >> 20} MiB in operations under way at once")
         self._pending[operation] = None
         self._outbox.append((begin, (self, operation, *arguments)))
         return operation
@@ -214,6 +243,7 @@ class Call:
         if self.ended or operation not in self._pending:
             return
         del self._pending[operation]
+        self._large.pop(operation, None)
         self._inbox.append((export, parameters))
         self.scheduler.submit(self)
 
@@ -237,6 +267,9 @@ class Call:
 
     def begin_next(self) -> bool:
         """Start the next export if none is running. False when there is nothing to run."""
+        if self.acquire is not None:
+            self.instance = self.acquire()
+            self.acquire = None
         instance = self.instance
         if instance.running:
             return True

@@ -25,6 +25,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import struct
+import threading
 from ctypes import (
     CFUNCTYPE,
     PYFUNCTYPE,
@@ -34,10 +35,13 @@ from ctypes import (
     c_char_p,
     c_int64,
     c_size_t,
+    c_ssize_t,
     c_uint64,
     c_void_p,
     create_string_buffer,
     memmove,
+    py_object,
+    pythonapi,
     sizeof,
     string_at,
 )
@@ -113,6 +117,9 @@ def _bind(name: str, result: Any, *arguments: Any, long: bool = False) -> Any:
     prototype = CFUNCTYPE if long else PYFUNCTYPE
     return prototype(result, *arguments)((name, dll))
 
+
+read_bytes = PYFUNCTYPE(py_object, c_void_p, c_ssize_t)(("PyBytes_FromStringAndSize", pythonapi))
+"""read_bytes(address, size): a copy as bytes, in one call (ctypes.string_at makes two)."""
 
 HOST_FUNCTION = CFUNCTYPE(c_void_p, c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t)
 """wasmtime_component_func_callback_t: (env, context, type, args, nargs, results, nresults) -> error or NULL."""
@@ -231,8 +238,27 @@ def _boxed(write: Any, value: Any) -> int:
     return box
 
 
+class _Scratch(threading.local):
+    """A string value of each thread's own, filled and handed over in two steps."""
+
+    def __init__(self) -> None:
+        self.block = create_string_buffer(VAL_SIZE)
+        self.at = addressof(self.block)
+
+
+_scratch = _Scratch()
+
+
 def set_option_string(at: int, data: bytes | None) -> None:
-    memmove(at, _NONE if data is None else _POINTER.pack(OPTION, _boxed(set_string, data)), VAL_SIZE)
+    if data is None:
+        memmove(at, _NONE, VAL_SIZE)
+        return
+    if not data.isascii():
+        data.decode()  # malformed UTF-8 would abort the process inside the library
+    scratch = _scratch.at
+    _scratch.block[0] = _STRING_KIND  # val_new takes the value and leaves another kind behind
+    bytes_new(scratch + 8, len(data), data)
+    memmove(at, _POINTER.pack(OPTION, val_new(scratch)), VAL_SIZE)
 
 
 def set_option_bool(at: int, value: bool | None) -> None:

@@ -1,6 +1,7 @@
 """Who runs when. All guests of a process share one event loop, in rounds.
 
-A round polls ready calls, taking turns between tenants, until none is ready or the round has lasted `ROUND_S`; then
+A round polls ready calls, taking turns between tenants, until none is ready or the round has lasted `ROUND_S` (what has
+begun goes before what would take one more instance, so few are in use at once and those stay in the cache); then
 `round_end` runs (the committer's flush, so that all turns of a round share one sync). A guest that has burned more
 than `BURN_AFTER_S` of CPU time is polled on a background thread from then on: wasm runs without the interpreter's
 lock, so it slows nobody, until its export returns or its CPU limit stops it. There, too, tenants take turns: a hundred
@@ -24,9 +25,10 @@ from host.sandbox.fair import FairQueue
 from host.sandbox.outcome import Outcome
 from host.telemetry import log
 
-ROUND_S = 0.008
+ROUND_S = 0.012
 BURN_AFTER_S = 0.010
 SWEEP_S = 0.05
+NEW_EVERY = 8
 
 _log = log.get("sandbox")
 
@@ -40,6 +42,8 @@ class Scheduler:
         self.round_end: list[Callable[[], None]] = []
         self.loop = asyncio.get_running_loop()
         self._ready: FairQueue[Call] = FairQueue()
+        self._new: FairQueue[Call] = FairQueue()
+        self._since_new = 0
         self._scheduled = False
         self._deadlines: dict[float, dict[Call, float]] = {}
         self._lengths: dict[Call, float] = {}
@@ -57,22 +61,29 @@ class Scheduler:
         if call.owned:
             return
         call.owned = True
-        self._ready.push(call.tenant, call)
+        (self._ready if call.acquire is None else self._new).push(call.tenant, call)
         if not self._scheduled:
             self._scheduled = True
             self.loop.call_soon(self._round)
 
     def _round(self) -> None:
         end = perf_counter() + ROUND_S
-        ready = self._ready
-        while ready:
-            self._run(ready.pop())
+        while self._ready or self._new:
+            self._run(self._pop())
             if perf_counter() > end:
                 break
         self._end_round()
-        self._scheduled = bool(ready)
-        if ready:
+        self._scheduled = bool(self._ready or self._new)
+        if self._scheduled:
             self.loop.call_soon(self._round)
+
+    def _pop(self) -> Call:
+        """What has begun goes before what would take one more instance, but for every `NEW_EVERY`th time."""
+        if self._new and (not self._ready or self._since_new >= NEW_EVERY):
+            self._since_new = 0
+            return self._new.pop()
+        self._since_new += 1
+        return self._ready.pop()
 
     def _end_round(self) -> None:
         for callback in self.round_end:

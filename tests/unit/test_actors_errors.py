@@ -13,7 +13,7 @@ import pytest
 from host.actors import turn
 from host.bindings.world import FunctionWorld
 from host.model.clock import ManualClock
-from host.model.errors import ActorDeadlockError
+from host.model.errors import ActorCrashedError, ActorDeadlockError
 from host.model.ids import ActorId
 from host.model.limits import LIMITS, MiB
 from host.model.message import CallContext
@@ -276,3 +276,29 @@ async def test_arguments_that_are_no_array_or_no_json_are_the_callers_codec_erro
             rooms.directory.deliver(ActorId(TENANT, "Probe", "a"), work)
             answer = await asyncio.wait_for(future, 10)
             assert getattr(answer, "name", answer) == "CodecError"
+
+
+async def test_a_mailbox_is_bounded_in_bytes_as_well() -> None:
+    limited = version_of(limits=replace(LIMITS, mailbox_bytes_max=2_000))
+    async with open_rooms(version=limited) as rooms:
+        running = rooms.run("a", ["pause", 50])
+        waiting = rooms.run("a", ["put", "k", "x" * 1_200])
+        refused = await caught(rooms, call("a", ["put", "k", "y" * 1_200]))
+        assert refused["name"] == "ActorOverloadedError"
+        await asyncio.gather(running, waiting)
+        assert await rooms.run("a", ["get", "k"]) == ["x" * 1_200]
+
+
+async def test_what_a_guest_has_under_way_is_bounded_in_bytes() -> None:
+    limited = version_of(limits=replace(LIMITS, operation_bytes_max=1 << 20))
+    large = [call(name, ["put", "k", "x" * 700_000]) for name in ("b", "c")]
+    async with open_rooms(version=limited) as rooms:
+        assert await rooms.run("a", large[0]) == [[None]]
+        with pytest.raises(ActorCrashedError, match="more than 1 MiB in operations under way"):
+            await rooms.run("a", ["all", large])
+
+
+async def test_an_alarm_beyond_what_a_date_can_hold_is_refused_by_name(version: Version) -> None:
+    async with open_rooms(version=version) as rooms:
+        for time_ms in (8.64e15 + 2, -8.64e15 - 2, 1e300):
+            assert (await caught(rooms, ["setAlarm", time_ms]))["name"] == "RangeError"

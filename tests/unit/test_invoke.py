@@ -131,7 +131,7 @@ async def test_cancelling_a_running_request_stops_it_and_the_next_one_starts(ver
         first, second = rooms.fetch(version, ["pause", 10_000]), rooms.fetch(version, ["remember", "x"])
         await rooms.quiet()
         first.cancel()
-        assert (rooms.handlers.busy, rooms.sandbox.stores) == (1, 1)
+        assert (rooms.handlers.busy, rooms.sandbox.stores) == (1, 0), "an instance is taken when its turn has come"
         assert json.loads((await second).body) == [["x"]]
 
 

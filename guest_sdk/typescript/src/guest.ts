@@ -90,7 +90,9 @@ function beginCall(): void {
 
 async function serveFetch(request: Request): Promise<void> {
   try {
-    const target = config().actor === null ? requireHandler() : actor ?? (await activate());
+    const handles = config().actor === null;
+    if (!handles && actor === undefined) await activate();
+    const target = handles ? requireHandler() : active();
     const response = await (target as Handler).fetch(request, env);
     if (!(response instanceof Response)) throw new TypeError("fetch must return a Response");
     const waiting = gathered(response);
@@ -104,7 +106,8 @@ async function serveFetch(request: Request): Promise<void> {
 
 async function serveInvoke(name: string, args: string): Promise<void> {
   try {
-    const target = actor ?? (await activate());
+    if (actor === undefined) await activate();
+    const target = active();
     const method = findMethod(target, name);
     const decoded = decode(args);
     if (!Array.isArray(decoded)) throw new CodecError("the arguments of a call must be an array");
@@ -116,7 +119,8 @@ async function serveInvoke(name: string, args: string): Promise<void> {
 
 async function serveAlarm(retryCount: number): Promise<void> {
   try {
-    const target: ActorWithAlarm = actor ?? (await activate());
+    if (actor === undefined) await activate();
+    const target: ActorWithAlarm = active();
     if (typeof target.alarm !== "function") throw new TypeError(`${target.constructor.name} has no alarm method`);
     await target.alarm({ retryCount, isRetry: retryCount > 0 });
     outcome.return("");
@@ -137,8 +141,13 @@ function requireHandler(): Handler {
   return handler;
 }
 
+/** The actor that is constructed. Never what a promise resolves to: a class may have a method named `then`. */
+function active(): StatefulActor {
+  return actor as StatefulActor;
+}
+
 /** Constructs the actor and waits for what its constructor blocks on. */
-async function activate(): Promise<StatefulActor> {
+async function activate(): Promise<void> {
   const identity = config().actor;
   if (identity === null) throw new TypeError("this instance runs the handler: it has no methods and no alarm");
   const constructor = classes.get(identity.type);
@@ -149,5 +158,4 @@ async function activate(): Promise<StatefulActor> {
   if (blocked !== undefined) await blocked;
   actor = made;
   outcome.ready();
-  return made;
 }

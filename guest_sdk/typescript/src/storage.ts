@@ -24,6 +24,7 @@ const KEY_BYTES_MAX = 2048;
 const LIST_LIMIT_DEFAULT = 128;
 const LIST_LIMIT_MAX = 1000;
 const RESERVED = ["__telnyx_", "__tenure_"];
+const DATE_MS_MAX = 8.64e15;
 const { keys } = Object;
 const isArray = Array.isArray;
 const dateTime = Date.prototype.getTime;
@@ -199,6 +200,7 @@ export class ActorStorage extends Scope {
   async setAlarm(time: AlarmTime): Promise<void> {
     const at = typeof time === "number" ? time : time instanceof Date ? dateTime.call(time) : NaN;
     if (!Number.isFinite(at)) throw new TypeError("setAlarm takes milliseconds since 1970 or a valid Date");
+    if (Math.abs(at) > DATE_MS_MAX) throw new RangeError("setAlarm takes a time that a Date can hold");
     host.setAlarm(at);
   }
 

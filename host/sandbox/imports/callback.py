@@ -14,11 +14,11 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable
-from ctypes import string_at
 from operator import itemgetter
 from typing import Any
 
 from host.sandbox import capi
+from host.sandbox.capi import read_bytes
 from host.sandbox.instance import INSTANCES
 
 TABLE: dict[str, dict[str, Any]] = {}
@@ -29,7 +29,8 @@ Answer = Callable[[Any, tuple[Any, ...], int], None]
 
 def text(fields: tuple[Any, ...], size_at: int) -> bytes:
     """The bytes of a string argument whose size is at `fields[size_at]` and whose address follows."""
-    return string_at(fields[size_at + 1], fields[size_at])
+    data: bytes = read_bytes(fields[size_at + 1], fields[size_at])
+    return data
 
 
 def _kind_positions(kinds: tuple[int, ...]) -> list[int]:
@@ -57,7 +58,7 @@ def host_function(interface: str, name: str, *kinds: int, returns: bool = True) 
             try:
                 if instance is None or nargs != count or nresults != nresults_expected:
                     raise ValueError(f"{interface}#{name} was called with {nargs} arguments for {nresults} results")
-                fields = unpack(string_at(args, size)) if count else ()
+                fields = unpack(read_bytes(args, size)) if count else ()
                 if kinds_of(fields) != expected:
                     raise ValueError(f"{interface}#{name} was called with arguments of other types")
                 answer(instance.call, fields, results)

@@ -10,6 +10,11 @@ try {
 }
 
 class Base extends StatefulActor<any> {
+  /** An actor is no promise, whatever its methods are called: were it taken for one, no call of it would ever end. */
+  then(): string {
+    return "a method like any other";
+  }
+
   inherited() {
     return "from the base";
   }

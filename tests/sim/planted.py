@@ -19,6 +19,7 @@ from host.actors.directory import Directory
 from host.actors.transaction import Transaction
 from host.actors.turn import Turn
 from host.model.ids import ActorId
+from host.model.limits import LIMITS
 from host.sandbox.instance import INVOKE
 from host.storage.ports import Write
 from tests.sim.power import PowerEngine
@@ -105,7 +106,7 @@ def lets_two_turns_interleave(patch: Patch) -> None:
         if turn.export is INVOKE and self._actors.get(actor) is not None and next(count) % 10 == 0:
             twin = Actor(self, actor)
             twins.add(twin)
-            twin.deliver(turn, 10)
+            twin.deliver(turn, LIMITS)
         else:
             deliver(self, actor, turn)
 

@@ -19,7 +19,6 @@ from host.model.limits import HOST_LIMITS, HostLimits
 
 Network = IPv4Network | IPv6Network
 EdgeServer = Literal["uvicorn", "hypercorn"]
-EDGE_SERVERS: tuple[EdgeServer, ...] = ("uvicorn", "hypercorn")
 
 
 class Address(NamedTuple):

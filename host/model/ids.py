@@ -13,7 +13,6 @@ import uuid
 from typing import NamedTuple
 
 FUNCTION_NAME = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]|[a-z]")
-TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 class ActorId(NamedTuple):

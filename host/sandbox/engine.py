@@ -49,7 +49,6 @@ class Component:
             name = export.name.encode()
             self._indexes.append(capi.component_export_index(pointer, outer, name, len(name)))
         capi.export_index_delete(outer)
-        self.missing = [export.name for export, index in zip(EXPORTS, self._indexes, strict=True) if not index]
 
     def export_index(self, number: int) -> int | None:
         return self._indexes[number]

@@ -77,7 +77,9 @@ class Turn:
 def _thrown(outcome: Outcome) -> ActorError:
     known = ACTOR_ERRORS.get(outcome.name)
     if known is not None:
-        return known(outcome.message, stack=outcome.stack)
+        # thrown by the code itself, an ActorMethodError is all the cause there is
+        cause = outcome.cause or (outcome.name if known is ActorMethodError else "")
+        return known(outcome.message, cause=cause, stack=outcome.stack)
     return ActorMethodError(outcome.message, cause=outcome.name, stack=outcome.stack)
 
 

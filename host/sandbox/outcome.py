@@ -9,7 +9,7 @@ from host.model.message import HttpResponse
 Kind = Literal[
     "returned",  # the guest said `return`: `value`
     "responded",  # the guest said `respond`: `response`
-    "failed",  # the guest said `fail`: `name`, `message`, `stack`
+    "failed",  # the guest said `fail` or `relay`: `name`, `message`, `cause` (of `relay`), `stack`
     "stalled",  # it waits for something that can never come; the instance is dropped
     "timed-out",  # over its wall-clock limit; dropped
     "block-timed-out",  # over the limit of blockConcurrencyWhile; dropped
@@ -25,3 +25,4 @@ class Outcome(NamedTuple):
     name: str = ""
     message: str = ""
     stack: str = ""
+    cause: str = ""

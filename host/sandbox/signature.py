@@ -53,6 +53,7 @@ IMPORTS: dict[str, dict[str, str]] = {
         "respond": "(u16, string, string, bool)",
         "return": "(string)",
         "fail": "(string, string, string)",
+        "relay": "(string, string, string, string)",
         "crash": "(string)",
         "ready": "()",
         "block": "(bool)",

@@ -1,8 +1,8 @@
 /** The errors a caller sees, by class and by `name`, and how an error crosses the boundary in both directions.
  *
- *  An error crosses by name and message only. Coming in, the name picks the class, so that `instanceof` and `err.name`
- *  both work; a name nobody knows becomes an `Error` that carries it. `err.cause` of an `ActorMethodError` is an Error
- *  whose name is the name of what the method threw.
+ *  An error crosses by name, message and its cause's name only. Coming in, the name picks the class, so that `instanceof`
+ *  and `err.name` both work; a name nobody knows becomes an `Error` that carries it. `err.cause` of an `ActorMethodError`
+ *  is an Error whose name is the name of what the method threw; whoever lets the error pass passes that on.
  */
 
 /** Base of every error that an actor call can end with. */
@@ -88,6 +88,17 @@ export function describeThrown(thrown: unknown): [name: string, message: string,
     return ["Error", `a value that is no Error was thrown: ${text(thrown)}`, ""];
   } catch {
     return ["Error", "a value that cannot be read was thrown", ""];
+  }
+}
+
+/** The name of the cause of an actor's error that is passed on, or "": what the method threw that failed first. */
+export function causeName(thrown: unknown): string {
+  if (!(thrown instanceof ActorError)) return "";
+  try {
+    const name = (thrown.cause as { name?: unknown } | null | undefined)?.name;
+    return typeof name === "string" ? text(name) : "";
+  } catch {
+    return "";
   }
 }
 

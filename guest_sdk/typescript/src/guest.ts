@@ -1,14 +1,14 @@
 /** What the component exports: turns the host's calls into calls of the author's handler and actor class.
  *
  *  Each export starts its work and returns; it never waits for it. The work ends through exactly one of
- *  `outcome.respond`, `outcome.return` and `outcome.fail`. An actor is constructed by the first call that reaches its
- *  instance; when that fails there is no actor, and the next call tries again.
+ *  `outcome.respond`, `outcome.return`, `outcome.fail`, `outcome.relay` and `outcome.crash`. An actor is constructed by
+ *  the first call that reaches its instance; when that fails there is no actor, and the next call tries again.
  */
 import * as outcome from "tenure:edge/outcome@0.1.0";
 import { ActorContext, StatefulActor, blockedOn, type AlarmInfo } from "./actor.ts";
 import { decode, encode } from "./codec.ts";
 import { config, env } from "./env.ts";
-import { ActorTypeNotFoundError, CodecError, crashMessage, describeThrown } from "./errors.ts";
+import { ActorTypeNotFoundError, CodecError, causeName, crashMessage, describeThrown } from "./errors.ts";
 import { findMethod } from "./methods.ts";
 import { clearOperations, rejectOperation, resolveOperation, resolveResponse } from "./operations.ts";
 import { startServing } from "./phase.ts";
@@ -133,7 +133,9 @@ function fail(error: unknown): void {
   const crash = crashMessage(error);
   if (crash !== undefined) return outcome.crash(crash);
   const [name, message, stack] = describeThrown(error);
-  outcome.fail(name, message, stack);
+  const cause = causeName(error);
+  if (cause === "") outcome.fail(name, message, stack);
+  else outcome.relay(name, message, cause, stack);
 }
 
 function requireHandler(): Handler {

@@ -38,6 +38,7 @@ declare module "tenure:edge/outcome@0.1.0" {
   function finish(value: string): void;
   export { finish as return };
   export function fail(name: string, message: string, stack: string): void;
+  export function relay(name: string, message: string, cause: string, stack: string): void;
   export function crash(message: string): void;
   export function ready(): void;
   export function block(blocked: boolean): void;

@@ -29,6 +29,12 @@ def fail(call: Any, fields: tuple[Any, ...], _results: int) -> None:
     call.end(Outcome("failed", name=name, message=message, stack=stack))
 
 
+@host_function("outcome", "relay", STRING, STRING, STRING, STRING, returns=False)
+def relay(call: Any, fields: tuple[Any, ...], _results: int) -> None:
+    name, message, cause, stack = (text(fields, 1 + 3 * index).decode() for index in range(4))
+    call.end(Outcome("failed", name=name, message=message, cause=cause, stack=stack))
+
+
 @host_function("outcome", "crash", STRING, returns=False)
 def crash(call: Any, fields: tuple[Any, ...], _results: int) -> None:
     call.end(Outcome("crashed", message=text(fields, 1).decode()))

@@ -2,8 +2,8 @@
 
 Why not the `wasmtime` package's own classes: they wrap neither asynchronous calls nor stores with limits that can be
 counted, reflect over types on every call, and keep a callback's exception in one global for all threads. So this module
-takes only the shared library from that package, declares the functions that are needed under prototypes of its own, and
-reads and writes the C structures by their byte layout, in one `struct` operation for a whole argument list.
+takes only the shared library from that package and declares the functions that are needed under prototypes of its own.
+`crossing` (and `_crossing.c`) read and write the C structures by their byte layout.
 
 Misuse of this API aborts the process. Therefore: the layouts below belong to the exact library named in
 `CHECKED_WASMTIME` and nothing else is accepted (`require_checked_library`), and whoever starts a future keeps
@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import struct
-import threading
 from ctypes import (
     CFUNCTYPE,
     PYFUNCTYPE,
@@ -38,8 +36,7 @@ from ctypes import (
     c_ssize_t,
     c_uint64,
     c_void_p,
-    create_string_buffer,
-    memmove,
+    cast,
     py_object,
     pythonapi,
     sizeof,
@@ -56,23 +53,9 @@ CHECKED_WASMTIME = {"50.0.1": {"linux-x86_64": 29_673_400}}
 BOOL, U16, U32, F64, STRING, RECORD, OPTION, RESULT = 0, 4, 6, 10, 12, 14, 18, 19
 VAL_SIZE = 32
 
-_PARAMETER = {
-    BOOL: "B7x?7x16x",
-    U16: "B7xH6x16x",
-    U32: "B7xI4x16x",
-    F64: "B7xd16x",
-    STRING: "B7xQQ8x",
-    OPTION: "B7xQ16x",
-}
-
 
 class LibraryError(RuntimeError):
     """The installed libwasmtime is not one that this binding was checked against."""
-
-
-def layout(*kinds: int) -> struct.Struct:
-    """The struct that reads or writes a list of values of these kinds. Each gives its kind, then its payload fields."""
-    return struct.Struct("<" + "".join(_PARAMETER[kind] for kind in kinds))
 
 
 def require_checked_library() -> None:
@@ -118,6 +101,13 @@ def _bind(name: str, result: Any, *arguments: Any, long: bool = False) -> Any:
     return prototype(result, *arguments)((name, dll))
 
 
+def address_of(name: str) -> int:
+    """Where the library has a symbol: for code that calls it without ctypes."""
+    address = cast(getattr(dll, name), c_void_p).value
+    assert address is not None
+    return address
+
+
 read_bytes = PYFUNCTYPE(py_object, c_void_p, c_ssize_t)(("PyBytes_FromStringAndSize", pythonapi))
 """read_bytes(address, size): a copy as bytes, in one call (ctypes.string_at makes two)."""
 
@@ -150,7 +140,7 @@ linker_add_instance = _bind(
 )
 linker_add_function = _bind(
     "wasmtime_component_linker_instance_add_func",
-    *(c_void_p, c_void_p, c_char_p, c_size_t, HOST_FUNCTION, c_void_p, c_void_p),
+    *(c_void_p, c_void_p, c_char_p, c_size_t, c_void_p, c_void_p, c_void_p),
 )
 linker_instance_delete = _bind("wasmtime_component_linker_instance_delete", None, c_void_p)
 linker_instantiate_async = _bind(
@@ -196,119 +186,3 @@ def take_error(error: int) -> str:
     bytes_delete(addressof(text))
     error_delete(error)
     return message
-
-
-# Writing results of host functions. `at` is the address of a val that wasmtime gave us; what is written becomes its
-# own.
-
-_U32 = struct.Struct("<B7xI4x16x")
-_F64 = struct.Struct("<B7xd16x")
-_POINTER = struct.Struct("<B7xQ16x")
-_RESULT = struct.Struct("<B7xB7xQ8x")
-_STRING_KIND = bytes([STRING])
-_NONE = _POINTER.pack(OPTION, 0)
-_OK = _RESULT.pack(RESULT, 1, 0)
-_BOOL = (struct.pack("<B7xB23x", BOOL, 0), struct.pack("<B7xB23x", BOOL, 1))
-
-
-def set_string(at: int, data: bytes) -> None:
-    if not data.isascii():
-        data.decode()  # malformed UTF-8 would abort the process inside the library
-    bytes_new(at + 8, len(data), data)
-    memmove(at, _STRING_KIND, 1)
-
-
-def set_u32(at: int, value: int) -> None:
-    memmove(at, _U32.pack(U32, value), VAL_SIZE)
-
-
-def set_f64(at: int, value: float) -> None:
-    memmove(at, _F64.pack(F64, value), VAL_SIZE)
-
-
-def set_bool(at: int, value: bool) -> None:
-    memmove(at, _BOOL[value], VAL_SIZE)
-
-
-def _boxed(write: Any, value: Any) -> int:
-    """Address of a heap value of wasmtime's own, written by `write(address, value)`."""
-    scratch = create_string_buffer(VAL_SIZE)
-    write(addressof(scratch), value)
-    box: int = val_new(addressof(scratch))
-    return box
-
-
-class _Scratch(threading.local):
-    """A string value of each thread's own, filled and handed over in two steps."""
-
-    def __init__(self) -> None:
-        self.block = create_string_buffer(VAL_SIZE)
-        self.at = addressof(self.block)
-
-
-_scratch = _Scratch()
-
-
-def set_option_string(at: int, data: bytes | None) -> None:
-    if data is None:
-        memmove(at, _NONE, VAL_SIZE)
-        return
-    if not data.isascii():
-        data.decode()  # malformed UTF-8 would abort the process inside the library
-    scratch = _scratch.at
-    _scratch.block[0] = _STRING_KIND  # val_new takes the value and leaves another kind behind
-    bytes_new(scratch + 8, len(data), data)
-    memmove(at, _POINTER.pack(OPTION, val_new(scratch)), VAL_SIZE)
-
-
-def set_option_bool(at: int, value: bool | None) -> None:
-    memmove(at, _NONE if value is None else _POINTER.pack(OPTION, _boxed(set_bool, value)), VAL_SIZE)
-
-
-def set_option_f64(at: int, value: float | None) -> None:
-    memmove(at, _NONE if value is None else _POINTER.pack(OPTION, _boxed(set_f64, value)), VAL_SIZE)
-
-
-def set_ok(at: int) -> None:
-    memmove(at, _OK, VAL_SIZE)
-
-
-def set_ok_bool(at: int, value: bool) -> None:
-    memmove(at, _RESULT.pack(RESULT, 1, _boxed(set_bool, value)), VAL_SIZE)
-
-
-def _set_refusal(at: int, fields: tuple[tuple[bytes, bytes], ...]) -> None:
-    record_new_uninit(at + 8, len(fields))
-    (entries,) = struct.unpack("<Q", string_at(at + 16, 8))
-    for index, (name, text) in enumerate(fields):
-        bytes_new(entries + 48 * index, len(name), name)
-        set_string(entries + 48 * index + 16, text)
-    memmove(at, bytes([RECORD]), 1)
-
-
-def set_refusal(at: int, name: str, message: str) -> None:
-    """The `err` case of result<_, refusal>."""
-    fields = ((b"name", name.encode()), (b"message", message.encode()))
-    memmove(at, _RESULT.pack(RESULT, 0, _boxed(_set_refusal, fields)), VAL_SIZE)
-
-
-def read_option_string(pointer: int) -> bytes | None:
-    """The text behind an option's pointer, or None. Raises ValueError when the guest passed another kind of value."""
-    if not pointer:
-        return None
-    kind, size, data = _STRING.unpack(string_at(pointer, VAL_SIZE))
-    if kind != STRING:
-        raise ValueError("an option of a string was expected")
-    return string_at(data, size)
-
-
-def read_option_f64(pointer: int) -> float | None:
-    if not pointer:
-        return None
-    kind, value = _F64.unpack(string_at(pointer, VAL_SIZE))
-    if kind != F64:
-        raise ValueError("an option of a float was expected")
-    return float(value)
-
-
-_STRING = layout(STRING)

@@ -12,8 +12,9 @@ from ctypes import addressof, c_void_p, string_at
 from pathlib import Path
 
 from host.sandbox import capi
+from host.sandbox.crossing import INSTANCES
 from host.sandbox.imports import TABLE
-from host.sandbox.instance import EXPORTS, INSTANCES
+from host.sandbox.instance import EXPORTS
 
 TICK_S = 0.005
 IDLE_TICKS = 100
@@ -97,9 +98,9 @@ class Engine:
             name = interface.encode()
             slot = c_void_p()
             _checked(capi.linker_add_instance(root, name, len(name), addressof(slot)))
-            for function, callback in functions.items():
+            for function, (callback, environment, _) in functions.items():
                 text = function.encode()
-                _checked(capi.linker_add_function(slot, text, len(text), callback, None, None))
+                _checked(capi.linker_add_function(slot, text, len(text), callback, environment, None))
             capi.linker_instance_delete(slot)
         capi.linker_instance_delete(root)
         return linker

@@ -14,52 +14,35 @@ An instance is polled by one thread at a time (the scheduler sees to it); everyt
 from __future__ import annotations
 
 import ctypes
+import struct
 from ctypes import addressof, create_string_buffer
 from typing import TYPE_CHECKING, Any
 
 from host.sandbox import capi
-from host.sandbox.capi import BOOL, BYTES_DATA, STRING, U16, U32, VAL_SIZE
+from host.sandbox.capi import BOOL, STRING, U16, U32, VAL_SIZE
+from host.sandbox.crossing import INSTANCES
+from host.sandbox.native import crossing
 
 if TYPE_CHECKING:
     from host.sandbox.call import Call
     from host.sandbox.engine import Component, Engine
-
-INSTANCES: dict[int, Instance] = {}
-"""Context pointer of the store -> instance, for the import callbacks. Its size is the number of open stores."""
 
 CORE_INSTANCES_MAX, TABLES_MAX, MEMORIES_MAX = 64, 32, 4
 """The library holds each memory to the limit, not their sum, so their number is kept low; QuickJS's component has 3."""
 
 
 class Export:
-    """One function of the interface `tenure:edge/guest`: how its arguments lie in memory."""
+    """One function of the interface `tenure:edge/guest`, with the kinds of its parameters."""
 
-    __slots__ = ("kinds", "name", "number", "shape")
+    __slots__ = ("kinds", "name", "number")
 
     def __init__(self, number: int, name: str, *kinds: int) -> None:
         self.number = number
         self.name = name
-        self.kinds = kinds
-        self.shape = capi.layout(*kinds)
+        self.kinds = bytes(kinds)
 
     def __repr__(self) -> str:
         return f"<Export {self.name}>"
-
-    def write(self, block: Any, parameters: tuple[Any, ...]) -> None:
-        """Lay `parameters` out in `block`. Strings are bytes of valid UTF-8 and must stay alive as long as the call."""
-        fields: list[Any] = []
-        for kind, value in zip(self.kinds, parameters, strict=True):
-            fields.append(kind)
-            if kind == STRING:
-                if type(value) is not bytes:
-                    raise TypeError(f"{self.name}: a string argument must be bytes")
-                if not value.isascii():
-                    value.decode()  # malformed UTF-8 would abort the process inside the library
-                fields.append(len(value))
-                fields.append(id(value) + BYTES_DATA)
-            else:
-                fields.append(value)
-        self.shape.pack_into(block, 0, *fields)
 
 
 DESCRIBE = Export(0, "describe")
@@ -77,6 +60,7 @@ _ERROR_AT = _RESULT_AT + VAL_SIZE
 _INSTANCE_AT = _ERROR_AT + 8
 _FUNCS_AT = _INSTANCE_AT + _INSTANCE_SIZE
 _BLOCK_SIZE = _FUNCS_AT + _FUNC_SIZE * len(EXPORTS)
+_STRING = struct.Struct("<B7xQQ8x")
 
 
 class Instance:
@@ -133,15 +117,15 @@ class Instance:
 
     def begin_instantiation(self) -> None:
         """Start instantiation (a guest's own start code may run in it); `poll` drives it like an export."""
-        self._start(
-            capi.linker_instantiate_async(
-                self.engine.linker,
-                self._context,
-                self.component.pointer,
-                self._at + _INSTANCE_AT,
-                self._at + _ERROR_AT,
-            )
+        future = capi.linker_instantiate_async(
+            self.engine.linker,
+            self._context,
+            self.component.pointer,
+            self._at + _INSTANCE_AT,
+            self._at + _ERROR_AT,
         )
+        capi.context_set_epoch_deadline(self._context, 1)
+        self._started(future)
 
     def begin(self, export: Export, parameters: tuple[Any, ...]) -> None:
         """Start `export`. The instance must be ready and not running."""
@@ -153,52 +137,48 @@ class Instance:
             if not index or not capi.instance_get_func(self._at + _INSTANCE_AT, self._context, index, function):
                 raise RuntimeError(f"the component has no export {export.name}")
             self._found |= 1 << export.number
-        export.write(self._block, parameters)
-        self._kept = parameters
-        describes = export is DESCRIBE
-        self._start(
-            capi.func_call_async(
-                function,
-                self._context,
-                self._at,
-                len(parameters),
-                self._at + _RESULT_AT,
-                1 if describes else 0,
-                self._at + _ERROR_AT,
-            )
+        future = crossing.begin(
+            function,
+            self._context,
+            self._at,
+            export.kinds,
+            parameters,
+            self._at + _RESULT_AT,
+            1 if export is DESCRIBE else 0,
+            self._at + _ERROR_AT,
         )
+        self._kept = parameters
+        self._started(future)
 
-    def _start(self, future: int) -> None:
+    def _started(self, future: int) -> None:
         self._future = future
         self.engine.fibers += 1
         self.engine.wake()
-        capi.context_set_epoch_deadline(self._context, 1)
 
     def poll(self) -> bool:
         """Let the guest run, for one epoch tick at most. True when it has returned or trapped (then see `trap`)."""
-        if not capi.future_poll(self._future):
+        assert self._future is not None
+        error = crossing.poll(self._future, self._at + _ERROR_AT)
+        if error is None:
             return False
-        self._end_future()
-        error = ctypes.c_uint64.from_buffer(self._block, _ERROR_AT)
-        if error.value:
-            self.trap = capi.take_error(error.value)
-            error.value = 0
+        self._ended()
+        if error:
+            self.trap = capi.take_error(error)
         elif not self.ready:
             self.ready = True
         return True
 
     def take_description(self) -> bytes:
         """What DESCRIBE returned. To be called once, after it has."""
-        kind, size, data = capi.layout(STRING).unpack_from(self._block, _RESULT_AT)
+        kind, size, data = _STRING.unpack_from(self._block, _RESULT_AT)
         if kind != STRING:
             return b""
         text = ctypes.string_at(data, size)
         capi.val_delete(self._at + _RESULT_AT)
         return text
 
-    def _end_future(self) -> None:
-        future, self._future = self._future, None
-        capi.future_delete(future)
+    def _ended(self) -> None:
+        self._future = None
         self.engine.fibers -= 1
         self._kept = ()
 
@@ -207,7 +187,8 @@ class Instance:
         if self._store is None:
             return
         if self._future is not None:
-            self._end_future()
+            capi.future_delete(self._future)
+            self._ended()
             error = ctypes.c_uint64.from_buffer(self._block, _ERROR_AT)
             if error.value:
                 capi.take_error(error.value)

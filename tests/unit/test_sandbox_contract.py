@@ -18,6 +18,7 @@ from host.sandbox import capi, signature
 from host.sandbox.component import Compiler
 from host.sandbox.engine import Engine, SandboxError
 from host.sandbox.instance import EXPORTS
+from host.sandbox.native import crossing
 from tests.kit import raw
 
 NOT_ALLOWED = "it used a host function in a way that is not allowed"
@@ -247,4 +248,4 @@ def test_another_build_of_the_library_is_refused(monkeypatch: pytest.MonkeyPatch
 
 def test_text_that_is_not_utf8_is_never_handed_to_the_library() -> None:
     with pytest.raises(UnicodeDecodeError):
-        capi.set_string(0, b"\xff")
+        crossing.begin(0, 0, 0, bytes([capi.STRING]), (b"\xff",), 0, 0, 0)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from host.sandbox import capi
+from host.sandbox.call import Call
+from host.sandbox.capi import F64
 from host.sandbox.imports.callback import host_function
 
 
-@host_function("clock", "now")
-def now(call: Any, _fields: tuple[Any, ...], results: int) -> None:
-    capi.set_f64(results, float(int(call.clock.now())))
+@host_function("clock", "now", result=F64)
+def now(call: Call) -> float:
+    return float(int(call.clock.now()))
 
 
-@host_function("clock", "monotonic")
-def monotonic(call: Any, _fields: tuple[Any, ...], results: int) -> None:
-    capi.set_f64(results, call.clock.monotonic() * 1000)
+@host_function("clock", "monotonic", result=F64)
+def monotonic(call: Call) -> float:
+    return call.clock.monotonic() * 1000

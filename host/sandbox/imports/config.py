@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from host.sandbox import capi
+from host.sandbox.call import Call
+from host.sandbox.capi import STRING
 from host.sandbox.imports.callback import host_function
 
 
-@host_function("config", "get")
-def get(call: Any, _fields: tuple[Any, ...], results: int) -> None:
-    capi.set_string(results, call.world.config)
+@host_function("config", "get", result=STRING)
+def get(call: Call) -> bytes:
+    return call.world.config

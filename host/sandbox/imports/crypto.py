@@ -7,16 +7,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b64decode, b64encode
-from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from host.sandbox import capi
-from host.sandbox.capi import STRING
-from host.sandbox.imports.callback import host_function, text
+from host.sandbox.call import Call
+from host.sandbox.capi import BOOL, STRING
+from host.sandbox.crossing import OPTIONAL
+from host.sandbox.imports.callback import host_function
 
 HASHES = {"SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
 _SIGNATURE_HASHES: dict[str, hashes.HashAlgorithm] = {
@@ -27,29 +27,24 @@ _SIGNATURE_HASHES: dict[str, hashes.HashAlgorithm] = {
 }
 
 
-@host_function("crypto", "digest", STRING, STRING)
-def digest(_call: Any, fields: tuple[Any, ...], results: int) -> None:
-    name = HASHES.get(text(fields, 1).decode())
-    data = b64decode(text(fields, 4))
-    capi.set_option_string(results, None if name is None else b64encode(hashlib.new(name, data).digest()))
+@host_function("crypto", "digest", STRING, STRING, result=OPTIONAL | STRING)
+def digest(_call: Call, algorithm: bytes, data: bytes) -> bytes | None:
+    name = HASHES.get(algorithm.decode())
+    return None if name is None else b64encode(hashlib.new(name, b64decode(data)).digest())
 
 
-@host_function("crypto", "hmac", STRING, STRING, STRING)
-def hmac_(_call: Any, fields: tuple[Any, ...], results: int) -> None:
-    name = HASHES.get(text(fields, 1).decode())
-    key, data = b64decode(text(fields, 4)), b64decode(text(fields, 7))
-    capi.set_option_string(results, None if name is None else b64encode(hmac.digest(key, data, name)))
+@host_function("crypto", "hmac", STRING, STRING, STRING, result=OPTIONAL | STRING)
+def hmac_(_call: Call, algorithm: bytes, key: bytes, data: bytes) -> bytes | None:
+    name = HASHES.get(algorithm.decode())
+    return None if name is None else b64encode(hmac.digest(b64decode(key), b64decode(data), name))
 
 
-@host_function("crypto", "verify", STRING, STRING, STRING, STRING)
-def verify(_call: Any, fields: tuple[Any, ...], results: int) -> None:
-    algorithm = text(fields, 1).decode()
-    key, signature, data = (b64decode(text(fields, at)) for at in (4, 7, 10))
+@host_function("crypto", "verify", STRING, STRING, STRING, STRING, result=OPTIONAL | BOOL)
+def verify(_call: Call, algorithm: bytes, key: bytes, signature: bytes, data: bytes) -> bool | None:
     try:
-        found: bool | None = _verified(algorithm, key, signature, data)
+        return _verified(algorithm.decode(), b64decode(key), b64decode(signature), b64decode(data))
     except (ValueError, UnsupportedAlgorithm):
-        found = None
-    capi.set_option_bool(results, found)
+        return None
 
 
 def _verified(algorithm: str, spki: bytes, signature: bytes, data: bytes) -> bool:

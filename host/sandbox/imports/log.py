@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from host.sandbox.call import Call
 from host.sandbox.capi import STRING
-from host.sandbox.imports.callback import host_function, text
+from host.sandbox.imports.callback import host_function
 
 
-@host_function("log", "write", STRING, STRING, returns=False)
-def write(call: Any, fields: tuple[Any, ...], _results: int) -> None:
-    call.log(text(fields, 1).decode(), text(fields, 4).decode())
+@host_function("log", "write", STRING, STRING)
+def write(call: Call, level: bytes, message: bytes) -> None:
+    call.log(level.decode(), message.decode())

@@ -4,80 +4,60 @@ as text.
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
-from host.sandbox import capi
-from host.sandbox.capi import BOOL, OPTION, STRING, U32
-from host.sandbox.imports.callback import host_function, text
-from host.sandbox.ports import Refusal
+from host.sandbox.call import Call
+from host.sandbox.capi import BOOL, F64, STRING, U32
+from host.sandbox.crossing import NOTHING, OPTIONAL, REFUSABLE
+from host.sandbox.imports.callback import host_function
 
 
-@host_function("storage", "get", U32, STRING)
-def get(call: Any, fields: tuple[Any, ...], results: int) -> None:
-    capi.set_option_string(results, call.storage.get(fields[1], text(fields, 3)))
+@host_function("storage", "get", U32, STRING, result=OPTIONAL | STRING)
+def get(call: Call, txn: int, key: bytes) -> bytes | None:
+    return call.storage.get(txn, key)
 
 
-@host_function("storage", "put", U32, STRING, STRING)
-def put(call: Any, fields: tuple[Any, ...], results: int) -> None:
-    try:
-        call.storage.put(fields[1], text(fields, 3), text(fields, 6))
-    except Refusal as refusal:
-        capi.set_refusal(results, refusal.name, refusal.message)
-    else:
-        capi.set_ok(results)
+@host_function("storage", "put", U32, STRING, STRING, result=REFUSABLE | NOTHING)
+def put(call: Call, txn: int, key: bytes, value: bytes) -> None:
+    call.storage.put(txn, key, value)
 
 
-@host_function("storage", "delete", U32, STRING)
-def delete(call: Any, fields: tuple[Any, ...], results: int) -> None:
-    try:
-        existed = call.storage.delete(fields[1], text(fields, 3))
-    except Refusal as refusal:
-        capi.set_refusal(results, refusal.name, refusal.message)
-    else:
-        capi.set_ok_bool(results, existed)
+@host_function("storage", "delete", U32, STRING, result=REFUSABLE | BOOL)
+def delete(call: Call, txn: int, key: bytes) -> bool:
+    return call.storage.delete(txn, key)
 
 
-@host_function("storage", "list", U32, STRING, STRING, OPTION, BOOL, U32)
-def list_(call: Any, fields: tuple[Any, ...], results: int) -> None:
-    pairs = call.storage.list(
-        fields[1],
-        text(fields, 3),
-        text(fields, 6),
-        capi.read_option_string(fields[9]),
-        fields[11],
-        fields[13],
-    )
-    joined = b",".join(b"[" + orjson.dumps(key.decode()) + b"," + value + b"]" for key, value in pairs)
-    capi.set_string(results, b"[" + joined + b"]")
+@host_function("storage", "list", U32, STRING, STRING, OPTIONAL | STRING, BOOL, U32, result=STRING)
+def list_(call: Call, txn: int, prefix: bytes, start: bytes, end: bytes | None, reverse: bool, limit: int) -> bytes:
+    pairs = call.storage.list(txn, prefix, start, end, reverse, limit)
+    return b"[" + b",".join(b"[" + orjson.dumps(key.decode()) + b"," + value + b"]" for key, value in pairs) + b"]"
 
 
-@host_function("storage", "delete-all", U32, returns=False)
-def delete_all(call: Any, fields: tuple[Any, ...], _results: int) -> None:
-    call.storage.delete_all(fields[1])
+@host_function("storage", "delete-all", U32)
+def delete_all(call: Call, txn: int) -> None:
+    call.storage.delete_all(txn)
 
 
-@host_function("storage", "begin", U32)
-def begin(call: Any, fields: tuple[Any, ...], results: int) -> None:
-    capi.set_u32(results, call.storage.begin(fields[1]))
+@host_function("storage", "begin", U32, result=U32)
+def begin(call: Call, txn: int) -> int:
+    return call.storage.begin(txn)
 
 
-@host_function("storage", "commit", U32, returns=False)
-def commit(call: Any, fields: tuple[Any, ...], _results: int) -> None:
-    call.storage.commit(fields[1])
+@host_function("storage", "commit", U32)
+def commit(call: Call, txn: int) -> None:
+    call.storage.commit(txn)
 
 
-@host_function("storage", "rollback", U32, returns=False)
-def rollback(call: Any, fields: tuple[Any, ...], _results: int) -> None:
-    call.storage.rollback(fields[1])
+@host_function("storage", "rollback", U32)
+def rollback(call: Call, txn: int) -> None:
+    call.storage.rollback(txn)
 
 
-@host_function("storage", "get-alarm")
-def get_alarm(call: Any, _fields: tuple[Any, ...], results: int) -> None:
-    capi.set_option_f64(results, call.storage.get_alarm())
+@host_function("storage", "get-alarm", result=OPTIONAL | F64)
+def get_alarm(call: Call) -> float | None:
+    return call.storage.get_alarm()
 
 
-@host_function("storage", "set-alarm", OPTION, returns=False)
-def set_alarm(call: Any, fields: tuple[Any, ...], _results: int) -> None:
-    call.storage.set_alarm(capi.read_option_f64(fields[1]))
+@host_function("storage", "set-alarm", OPTIONAL | F64)
+def set_alarm(call: Call, at_ms: float | None) -> None:
+    call.storage.set_alarm(at_ms)

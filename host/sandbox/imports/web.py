@@ -5,14 +5,14 @@ tenant's.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from typing import Any
 
 import ada_url
 import orjson
 
-from host.sandbox import capi
-from host.sandbox.capi import BOOL, OPTION, STRING
-from host.sandbox.imports.callback import host_function, text
+from host.sandbox.call import Call
+from host.sandbox.capi import BOOL, STRING
+from host.sandbox.crossing import OPTIONAL
+from host.sandbox.imports.callback import host_function
 
 URL_BYTES_MAX = 1 << 20
 _SETTERS = frozenset(
@@ -38,45 +38,41 @@ def _components(url: ada_url.URL) -> bytes:
     )
 
 
-@host_function("web", "parse-url", STRING, OPTION)
-def parse_url(_call: Any, fields: tuple[Any, ...], results: int) -> None:
-    base = capi.read_option_string(fields[4])
-    found: bytes | None = None
-    if fields[1] <= URL_BYTES_MAX:
-        try:
-            found = _components(ada_url.URL(text(fields, 1).decode(), base=base.decode() if base is not None else None))
-        except ValueError:
-            found = None
-    capi.set_option_string(results, found)
-
-
-@host_function("web", "set-url", STRING, STRING, STRING)
-def set_url(_call: Any, fields: tuple[Any, ...], results: int) -> None:
-    name = text(fields, 4).decode()
-    found: bytes | None = None
-    if name in _SETTERS and fields[1] + fields[7] <= URL_BYTES_MAX:
-        try:
-            url = ada_url.URL(text(fields, 1).decode())
-            setattr(url, name, text(fields, 7).decode())
-            found = _components(url)
-        except ValueError:
-            found = None
-    capi.set_option_string(results, found)
-
-
-@host_function("web", "encode-utf8", STRING)
-def encode_utf8(_call: Any, fields: tuple[Any, ...], results: int) -> None:
-    capi.set_string(results, b64encode(text(fields, 1)))
-
-
-@host_function("web", "decode-utf8", STRING, BOOL)
-def decode_utf8(_call: Any, fields: tuple[Any, ...], results: int) -> None:
-    data = b64decode(text(fields, 1), validate=True)
+@host_function("web", "parse-url", STRING, OPTIONAL | STRING, result=OPTIONAL | STRING)
+def parse_url(_call: Call, text: bytes, base: bytes | None) -> bytes | None:
+    if len(text) > URL_BYTES_MAX:
+        return None
     try:
-        found: bytes | None = data.decode().encode() if fields[4] else _decode_lossily(data)
+        return _components(ada_url.URL(text.decode(), base=base.decode() if base is not None else None))
+    except ValueError:
+        return None
+
+
+@host_function("web", "set-url", STRING, STRING, STRING, result=OPTIONAL | STRING)
+def set_url(_call: Call, href: bytes, name: bytes, value: bytes) -> bytes | None:
+    attribute = name.decode()
+    if attribute not in _SETTERS or len(href) + len(value) > URL_BYTES_MAX:
+        return None
+    try:
+        url = ada_url.URL(href.decode())
+        setattr(url, attribute, value.decode())
+        return _components(url)
+    except ValueError:
+        return None
+
+
+@host_function("web", "encode-utf8", STRING, result=STRING)
+def encode_utf8(_call: Call, text: bytes) -> bytes:
+    return b64encode(text)
+
+
+@host_function("web", "decode-utf8", STRING, BOOL, result=OPTIONAL | STRING)
+def decode_utf8(_call: Call, text: bytes, fatal: bool) -> bytes | None:
+    data = b64decode(text, validate=True)
+    try:
+        return data.decode().encode() if fatal else _decode_lossily(data)
     except UnicodeDecodeError:
-        found = None
-    capi.set_option_string(results, found)
+        return None
 
 
 def _decode_lossily(data: bytes) -> bytes:

@@ -10,7 +10,7 @@ import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 
-from host.storage.ports import Write
+from host.storage.ports import DeleteRange, Write
 
 
 class MemoryEngine:
@@ -20,7 +20,7 @@ class MemoryEngine:
         self._lock = threading.Lock()
         self._values: dict[bytes, bytes] = {}
         self._keys: list[bytes] = []
-        self._unsynced: list[Write] = []
+        self._unsynced: list[tuple[bytes, bytes | None]] = []
         self._durable: dict[bytes, bytes] = {}
         self._closed = False
 
@@ -43,14 +43,23 @@ class MemoryEngine:
         writes = list(batch)  # all of it, before anything is applied: the iterable may raise half-way
         with self._lock:
             self._check_open()
-            for key, value in writes:
+            for write in writes:
+                if isinstance(write, DeleteRange):
+                    low, high = bisect_left(self._keys, write.start), bisect_left(self._keys, write.end)
+                    gone = self._keys[low:high]
+                    del self._keys[low : low + len(gone)]
+                    for key in gone:
+                        del self._values[key]
+                    self._unsynced += ((key, None) for key in gone)
+                    continue
+                key, value = write
                 if value is not None:
                     if key not in self._values:
                         insort(self._keys, key)
                     self._values[key] = value
                 elif self._values.pop(key, None) is not None:
                     del self._keys[bisect_left(self._keys, key)]
-            self._unsynced += writes
+                self._unsynced.append((key, value))
 
     def sync(self) -> None:
         with self._lock:

@@ -7,10 +7,23 @@ bytes, keys are non-empty and ordered as unsigned bytes. An engine may be called
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
-Write = tuple[bytes, bytes | None]
-"""(key, value) to put, (key, None) to delete."""
+
+@dataclass(frozen=True, slots=True)
+class DeleteRange:
+    """To delete every key with start <= key < end, however many there are. Without a key in it, it does nothing.
+
+    An engine may look through its ranges at every read, so it is for many keys: a few are deleted one by one.
+    """
+
+    start: bytes
+    end: bytes
+
+
+Write = tuple[bytes, bytes | None] | DeleteRange
+"""(key, value) to put, (key, None) to delete, or a range to delete."""
 
 
 class Engine(Protocol):
@@ -23,7 +36,7 @@ class Engine(Protocol):
         ...
 
     def write(self, batch: Iterable[Write]) -> None:
-        """Apply all of `batch` or nothing, seen by reads at once, not yet durable. Raises OSError."""
+        """Apply all of `batch`, in order, or nothing; seen by reads at once, not yet durable. Raises OSError."""
         ...
 
     def sync(self) -> None:

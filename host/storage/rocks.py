@@ -33,7 +33,7 @@ from rocksdict import (
 )
 
 from host.model.limits import MiB
-from host.storage.ports import FolderDamaged, FolderForeign, FolderLocked, OpenError, Write
+from host.storage.ports import DeleteRange, FolderDamaged, FolderForeign, FolderLocked, OpenError, Write
 
 CACHE_BYTES = 64 * MiB
 WRITE_BUFFER_BYTES = 64 * MiB
@@ -99,7 +99,12 @@ class RocksEngine:
 
     def write(self, batch: Iterable[Write]) -> None:
         pending = WriteBatch(True)
-        for key, value in batch:
+        for write in batch:
+            if isinstance(write, DeleteRange):
+                if write.start < write.end:  # RocksDB refuses a batch with another
+                    pending.delete_range(write.start, write.end)
+                continue
+            key, value = write
             if value is None:
                 pending.delete(key)
             else:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from host.storage.memory import MemoryEngine
-from host.storage.ports import Engine, FolderDamaged, FolderForeign, FolderLocked, OpenError, Write
+from host.storage.ports import DeleteRange, Engine, FolderDamaged, FolderForeign, FolderLocked, OpenError, Write
 from host.storage.rocks import RocksEngine
 
 ALL = (b"", b"\xff" * 8)
@@ -75,6 +75,34 @@ def test_a_batch_that_fails_half_way_leaves_nothing(engine: Engine) -> None:
     with pytest.raises(RuntimeError, match="the maker of the batch failed"):
         engine.write(batch())
     assert engine.scan(*ALL) == []
+
+
+def test_a_range_is_deleted_from_its_start_up_to_before_its_end(engine: Engine) -> None:
+    engine.write([(key, b"v") for key in (b"a", b"b", b"b\x00", b"bb\xff", b"c", b"c\x00", b"\xff")])
+    engine.write([DeleteRange(b"b", b"c")])
+    assert [key for key, _ in engine.scan(*ALL)] == [b"a", b"c", b"c\x00", b"\xff"]
+    assert [key for key, _ in engine.scan(*ALL, reverse=True)] == [b"\xff", b"c\x00", b"c", b"a"]
+    assert (engine.get(b"b"), engine.get(b"bb\xff"), engine.get(b"c")) == (None, None, b"v")
+
+
+def test_a_range_deletes_what_its_batch_wrote_before_it_and_nothing_of_what_it_writes_after(engine: Engine) -> None:
+    engine.write([(b"k1", b"old"), (b"k2", b"old"), (b"z", b"old")])
+    engine.write([(b"k3", b"before"), DeleteRange(b"k", b"l"), (b"k1", b"after"), (b"y", b"new")])
+    assert engine.scan(*ALL) == [(b"k1", b"after"), (b"y", b"new"), (b"z", b"old")]
+
+
+@pytest.mark.parametrize(("start", "end"), [(b"a", b"a"), (b"c", b"a"), (b"aa", b"b"), (b"", b"a")])
+def test_a_range_without_keys_changes_nothing(engine: Engine, start: bytes, end: bytes) -> None:
+    engine.write([(b"a", b"1"), (b"b", b"2")])
+    engine.write([DeleteRange(start, end), (b"c", b"3")])
+    assert engine.scan(*ALL) == [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]
+
+
+def test_a_deleted_range_stays_deleted_over_a_restart(lab: Lab) -> None:
+    lab.engine.write([(b"k%04d" % i, b"v") for i in range(2_000)])
+    lab.engine.write([DeleteRange(b"k0001", b"k1999"), (b"k1000", b"new")])
+    lab.engine.sync()
+    assert lab.reopen().scan(*ALL) == [(b"k0000", b"v"), (b"k1000", b"new"), (b"k1999", b"v")]
 
 
 def test_deleting_what_is_not_there_and_an_empty_batch_change_nothing(engine: Engine) -> None:

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host.actors.transaction import Transaction
+from host.actors import transaction
+from host.actors.transaction import CLEAR_BYTES_MAX, CLEAR_KEYS_MAX, READ_CACHE_BYTES_MAX, Transaction
 from host.model.ids import ActorId
 from host.model.limits import LIMITS, Limits, MiB
 from host.sandbox.call import GuestFault
 from host.sandbox.ports import Refusal
 from host.storage.keys import ALARMS, actor_key, decode_alarm, state_prefix
 from host.storage.memory import MemoryEngine
+from host.storage.ports import DeleteRange, Engine
 from host.storage.records import ActorRecord, decode_actor_record
+from host.storage.rocks import RocksEngine
 
 ACTOR = ActorId("acme", "Probe", "a\0b")
 PREFIX = state_prefix(ACTOR)
+NEIGHBOURS = [ActorId("acme", "Probe", "a"), ActorId("acme", "Probe", "a\0c"), ActorId("acme", "Prob", "ea\0b")]
 NOW_MS = 1_700_000_000_000.0
 
 
 class Store:
     """One actor on an engine that holds its neighbours as well; each turn is committed as an actor does it."""
 
-    def __init__(self) -> None:
-        self.engine = MemoryEngine()
+    def __init__(self, engine: Engine | None = None) -> None:
+        self.engine = engine or MemoryEngine()
         self.record = ActorRecord()
-        for neighbour in (("acme", "Probe", "a"), ("acme", "Probe", "a\0c"), ("acme", "Prob", "ea\0b")):
-            self.engine.write([(state_prefix(ActorId(*neighbour)) + b"k", b"theirs")])
+        self.engine.write([(state_prefix(neighbour) + b"k", b"theirs") for neighbour in NEIGHBOURS])
 
     def begin(self, limits: Limits = LIMITS, takes_alarm: bool = False) -> Transaction:
         turn = Transaction(self.engine, ACTOR, PREFIX, self.record, limits, takes_alarm)
@@ -110,9 +115,20 @@ def play(turn: Transaction, steps: list[tuple[Any, ...]], committed: dict[bytes,
     return models[0]  # a transaction that is left open drops what it wrote
 
 
-@settings(max_examples=250, deadline=None)
+@pytest.mark.parametrize("bounds", [{}, {"CLEAR_KEYS_MAX": 0}, {"READ_CACHE_KEYS_MAX": 1}, {"READ_CACHE_BYTES_MAX": 0}])
+@settings(max_examples=100, deadline=None)
 @given(TURNS)
-def test_turns_and_a_dictionary_agree_on_everything_read_and_on_what_is_kept(turns: Any) -> None:
+def test_turns_and_a_dictionary_agree_on_everything_read_and_on_what_is_kept(
+    bounds: dict[str, int], turns: Any
+) -> None:
+    """Whatever is deleted one by one or as a range, and however little of what was read is kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in bounds.items():
+            patch.setattr(transaction, name, value)
+        check_turns(turns)
+
+
+def check_turns(turns: Any) -> None:
     store = Store()
     committed: dict[bytes, bytes] = {}
     alarm: int | None = None
@@ -216,6 +232,57 @@ def test_a_list_of_more_than_32_MiB_is_refused_and_one_within_is_not() -> None:
     with pytest.raises(GuestFault, match="in parts"):
         turn.list(0, b"", b"", None, False, 1000)
     assert len(turn.list(0, b"", b"", None, False, 32)) == 32
+
+
+# --- many keys --------------------------------------------------------------------------------------------------------
+
+
+def filled(engine: Engine, keys: int, value: bytes) -> Store:
+    store = Store(engine)
+    turn = store.begin()
+    for n in range(keys):
+        turn.put(0, b"%05d" % n, value)
+    turn.set_alarm(5.0)
+    store.end(turn)
+    return store
+
+
+@pytest.mark.parametrize(("keys", "size", "ranges"), [
+    (CLEAR_KEYS_MAX, 1, 0), (CLEAR_KEYS_MAX + 1, 1, 1), (1, CLEAR_BYTES_MAX - 5, 0), (1, CLEAR_BYTES_MAX - 4, 1),
+])  # fmt: skip
+def test_delete_all_of_much_is_one_range_and_keeps_alarm_neighbours_and_what_is_written_after(
+    tmp_path: Path, keys: int, size: int, ranges: int
+) -> None:
+    engine = RocksEngine(tmp_path / "db")
+    store = filled(engine, keys, b"v" * size)
+    turn = store.begin()
+    turn.put(0, b"00000", b"gone as well")
+    turn.delete_all(0)
+    assert (turn.get(0, b"00000"), turn.list(0, b"", b"", None, False, 9), turn.get_alarm()) == (None, [], 5.0)
+    turn.put(0, b"new", b"1")
+    assert not turn.delete(0, b"00000")
+    writes, _ = turn.batch(True, NOW_MS, store.record.alarm_ms)
+    assert sum(isinstance(write, DeleteRange) for write in writes) == ranges
+    assert len(writes) == (ranges or keys) + 2  # and the new key, and the actor's record
+    store.end(turn)
+    assert store.pairs() == {b"new": b"1"}
+    assert store.record.alarm_ms == 5
+    store.check_record()
+    for neighbour in NEIGHBOURS:
+        assert engine.get(state_prefix(neighbour) + b"k") == b"theirs"
+    engine.close()
+
+
+def test_a_turn_that_reads_without_end_keeps_little_of_what_it_read() -> None:
+    store = filled(MemoryEngine(), 100, b"v" * 4_000)
+    turn = store.begin()
+    tracemalloc.start()
+    for n in range(5_000):
+        assert turn.get(0, b"absent" * 300 + b"%d" % n) is None
+        assert turn.get(0, b"%05d" % (n % 100)) is not None
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 4 * READ_CACHE_BYTES_MAX
 
 
 # --- limits -----------------------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ import orjson
 
 from host.actors import turn
 from host.actors.deadlock import Awaited
-from host.actors.directory import Directory
 from host.actors.ports import Answer
 from host.bindings.outbound import Outbound
+from host.bindings.ports import Directory
 from host.model.errors import ActorError
 from host.model.ids import ActorId
 from host.model.message import CallContext, HttpRequest, HttpResponse

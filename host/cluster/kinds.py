@@ -11,3 +11,11 @@ class Kind(IntEnum):
 
     CALL = 16  # request: a turn for an actor of the receiver -> its answer (cluster.wire)
     PROBE = 17  # post: who waits for whom, in search of a ring (cluster.deadlock)
+
+    # between the control process and a worker (supervisor.asking: JSON both ways, but for what `registry.feed` writes)
+    SERVE = 32  # request: changes of what serves, in order -> empty, once they are followed
+    SNAPSHOT = 33  # request: all that serves, in place of what was known -> empty
+    STATUS = 34  # request: nothing -> counts
+    ALARMS = 35  # request: which, and which page -> alarms
+    ALARMS_RETRY = 36  # request: one actor, or all of a type -> how many were put back
+    LINES = 37  # post, to control: lines that functions logged

@@ -36,7 +36,7 @@ VERSION = 1
 CONTROL = -1
 """The number of the control process; workers count from 0."""
 
-FRAME_BYTES_MAX = 64 * MiB
+FRAME_BYTES_MAX = 80 * MiB
 UNREAD_BYTES_MAX = 128 * MiB
 UNANSWERED_MAX = 100_000
 
@@ -102,6 +102,7 @@ class Link(asyncio.Protocol):
         self._in: list[bytes] = []
         self._in_bytes = 0
         self._in_wanted = 0
+        self._retiring = False
         self._why_lost = "the other process is gone"
 
     @property
@@ -146,6 +147,13 @@ class Link(asyncio.Protocol):
             self._why_lost = why
             self._flush()
             transport.close()
+
+    def retire(self) -> None:
+        """Ask nothing more over this link, and close it when the last reply is there."""
+        if self._requests:
+            self._retiring = True
+        else:
+            self.close()
 
     def _refusal(self, payload: bytes) -> str | None:
         transport = self._transport
@@ -226,6 +234,8 @@ class Link(asyncio.Protocol):
                 _log.error("reply_to_nothing", peer=self.peer, number=number)
                 return
             self._run(done, payload if kind == REPLY else LinkFault(payload.decode(errors="replace")))
+            if self._retiring and not self._requests:
+                self.close()
         else:
             self._fail(f"a frame of kind {kind} came")
 

@@ -65,6 +65,8 @@ class Peer:
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._expiry: asyncio.TimerHandle | None = None
+        self.holding = False
+        """True from `hold` to the next `move`: what is asked waits although there is a link."""
         self._dialling: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -78,10 +80,39 @@ class Peer:
         """Messages that wait for the process to be back."""
         return len(self._waiting)
 
-    def request(self, kind: int, payload: bytes, done: Done) -> None:
-        """As `Link.request`; without a link it waits for one, or `done` gets LinkRefused."""
+    @property
+    def unanswered(self) -> int:
+        """Requests that were sent over the link that is open now and whose reply has not come."""
+        return 0 if self.link is None else self.link.unanswered
+
+    def hold(self) -> None:
+        """Send nothing more, but for what is urgent, until `move`."""
+        self.holding = True
+
+    def move(self, path: Path) -> None:
+        """The process is found at `path` from now on: what waits goes there. What was sent to where it was before may
+        still be answered from there.
+        """
+        self.holding = False
+        if path != self._path:
+            self._path = path
+            if self._dialling is not None:
+                self._dialling.cancel()
+                self._dialling = None
+            left, self.link = self.link, None
+            if left is not None:
+                self._told_lost(left)
+                left.retire()
+            self.start()
+        elif self.link is not None:
+            self._send_waiting(self.link)
+
+    def request(self, kind: int, payload: bytes, done: Done, urgent: bool = False) -> None:
+        """As `Link.request`; without a link it waits for one, or `done` gets LinkRefused. `urgent`: not even `hold`
+        holds it.
+        """
         link = self.link
-        if link is not None and link.open:
+        if link is not None and link.open and (urgent or not self.holding):
             link.request(kind, payload, done)
             return
         refusal = self._wait(kind, payload, done)
@@ -91,7 +122,7 @@ class Peer:
     def post(self, kind: int, payload: bytes) -> None:
         """As `Link.post`; without a link it waits for one, and is dropped when none comes. Raises LinkRefused."""
         link = self.link
-        if link is not None and link.open:
+        if link is not None and link.open and not self.holding:
             link.post(kind, payload)
             return
         refusal = self._wait(kind, payload, None)
@@ -147,16 +178,19 @@ class Peer:
         """Until a link is made: it greets and calls `_opened` later."""
         loop = asyncio.get_running_loop()
         pause_s = RETRY_FIRST_S
+        path = self._path
         while True:
             greeted: asyncio.Future[None] = loop.create_future()
 
             def opened(link: Link, greeted: asyncio.Future[None] = greeted) -> None:
-                if not greeted.done():
+                if greeted.done() or path != self._path:  # too late: given up, or moved
+                    link.close()
+                else:
                     greeted.set_result(None)
                     self._opened(link)
 
             try:
-                sock = _connected(self._path)
+                sock = _connected(path)
                 transport, _ = await loop.create_unix_connection(
                     lambda opened=opened: Link(self._me, self._handlers, opened, self._lost),  # type: ignore[misc]
                     sock=sock,
@@ -178,6 +212,10 @@ class Peer:
         self._dialling = None
         self.link = link
         self._told_open(link)
+        if not self.holding:
+            self._send_waiting(link)
+
+    def _send_waiting(self, link: Link) -> None:
         while self._waiting and link.open:
             one = self._waiting.popleft()
             self._waiting_bytes -= len(one.payload)

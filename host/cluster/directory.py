@@ -1,0 +1,227 @@
+"""The way to every actor of the host, from one of its workers.
+
+To its users this is a `Directory`: `deliver` takes a turn, whose reply gets the answer once. A turn for an actor of one
+of this worker's shards goes straight to that shard's directory; any other is sent to the worker that serves the shard,
+where the gate holds its answer until it is durable.
+
+- At most once: a call is sent once. When its worker dies before the answer, the caller is told that nobody knows
+  whether it was done; a call that was never sent says so with another error.
+- In order: all calls from here to one worker go over one link, in the order they were delivered.
+- While a worker is away, or one of this worker's own shards is not open yet, calls wait, for a bounded time and in
+  bounded number.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from host.actors.ports import STOPPING, Answer
+from host.actors.turn import Turn
+from host.cluster.kinds import Kind
+from host.cluster.link import Handlers, Link, LinkError, LinkFault, LinkRefused, Reply
+from host.cluster.peer import PATIENCE_S, WAITING_MAX, Peer
+from host.cluster.shard import Shard
+from host.cluster.wire import decode_answer, decode_call, encode_answer, encode_call
+from host.model.clock import Clock, TimerHandle
+from host.model.errors import ActorCrashedError, ActorOverloadedError
+from host.model.ids import ActorId
+from host.storage.layout import shard_of
+from host.telemetry import log
+
+UNKNOWN = "the worker that ran it has died: whether it was done is unknown"
+AWAY = "the part of the host that holds this actor is not there: nothing was done, try again later"
+FAULT = "the host failed while running it"
+UNSENDABLE = "this call cannot be sent within the host: it is too large"
+
+_log = log.get("cluster")
+
+
+class _Held(NamedTuple):
+    """A call of an actor whose shard is not open yet."""
+
+    until: float
+    actor: ActorId
+    turn: Turn
+
+
+class ClusterDirectory:
+    """Worker `slot` of `workers`, on a data folder of `shards` shards. Everything runs on the loop."""
+
+    def __init__(self, slot: int, workers: int, shards: int, clock: Clock) -> None:
+        self.slot = slot
+        self.shards: dict[int, Shard] = {}
+        self.handlers: Handlers = {Kind.CALL: self._arrived}
+        """For the listener that other workers reach this one at."""
+        self._workers = workers
+        self._shard_count = shards
+        self._clock = clock
+        self._peers: dict[int, Peer] = {}
+        self._held: dict[int, deque[_Held]] = {}
+        self._expiry: TimerHandle | None = None
+        self._stopping = False
+        # Calls of actors have numbers that no other worker uses, not even this one's next life.
+        self._numbers = itertools.count(int.from_bytes(os.urandom(7), "big") + 1)
+        self.sent: dict[Turn, int] = {}
+        """Turns in other workers that an actor of this one waits for, with their numbers."""
+        self.arrived: dict[int, tuple[ActorId, Turn]] = {}
+        """Turns here that an actor of another worker waits for, by number."""
+
+    @property
+    def own(self) -> list[int]:
+        """The shards that this worker is to serve."""
+        return list(range(self.slot, self._shard_count, self._workers))
+
+    @property
+    def activations(self) -> int:
+        return sum(shard.directory.activations for shard in self.shards.values())
+
+    @property
+    def alarms_waiting(self) -> int:
+        """Alarms whose turn is under way."""
+        return sum(shard.alarms.waiting for shard in self.shards.values())
+
+    # --- who serves what ----------------------------------------------------------------------------------------------
+
+    def open(self, shard: Shard) -> None:
+        """Serve `shard` from now on; calls that waited for it are delivered, then its alarms fire."""
+        self.shards[shard.number] = shard
+        for held in self._held.pop(shard.number, ()):
+            shard.directory.deliver(held.actor, held.turn)
+        shard.start()
+
+    def connect(self, slot: int, path: Path) -> None:
+        """Worker `slot` is reached at `path` from now on. What was sent to where it was before stays sent."""
+        peer = self._peers.get(slot)
+        if peer is None:
+            peer = self._peers[slot] = Peer(path, self.slot, {})
+            peer.start()
+        else:
+            peer.move(path)
+
+    def hold(self, slot: int) -> None:
+        """Keep calls for worker `slot` here until `connect` says where its successor is. A call that was begun by an
+        actor of that worker still goes: its turn could not end without.
+        """
+        self._peers[slot].hold()
+
+    def unanswered(self, slot: int) -> int:
+        """Calls that were sent to worker `slot` and whose answer has not come."""
+        return self._peers[slot].unanswered
+
+    async def close(self) -> None:
+        """Refuse what waits and what comes, close the links, then the shards. No turn may be under way."""
+        self._stopping = True
+        for number in list(self._held):
+            for held in self._held.pop(number):
+                held.turn.reply(ActorOverloadedError(STOPPING))
+        if self._expiry is not None:
+            self._expiry.cancel()
+        for peer in self._peers.values():
+            await peer.close()
+        while self.shards:
+            _, shard = self.shards.popitem()
+            await shard.close()
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    def deliver(self, actor: ActorId, turn: Turn) -> None:
+        """Hand `turn` to `actor`, wherever it is; its `reply` gets the answer, possibly before this returns."""
+        number = shard_of(actor, self._shard_count)
+        shard = self.shards.get(number)
+        if shard is not None:
+            shard.directory.deliver(actor, turn)
+            return
+        slot = number % self._workers
+        if slot == self.slot:
+            self._hold(number, actor, turn)
+        else:
+            self._send(slot, actor, turn)
+
+    def _send(self, slot: int, actor: ActorId, turn: Turn) -> None:
+        chain = turn.context.chain
+        call = next(self._numbers) if chain else 0
+        peer = self._peers.get(slot)
+        if peer is None:
+            turn.reply(ActorOverloadedError(STOPPING if self._stopping else AWAY))
+            return
+        try:
+            payload = encode_call(actor, turn, call)
+        except ValueError as error:
+            _log.error("call_not_sent", type=actor.type, error=error)
+            turn.reply(ActorOverloadedError(UNSENDABLE))
+            return
+        if chain:
+            self.sent[turn] = call
+        peer.request(Kind.CALL, payload, partial(self._answered, turn), urgent=peer.holding and self._has(slot, chain))
+
+    def _has(self, slot: int, chain: Iterable[ActorId]) -> bool:
+        return any(shard_of(actor, self._shard_count) % self._workers == slot for actor in chain)
+
+    def _answered(self, turn: Turn, outcome: bytes | LinkError) -> None:
+        if turn.context.chain:
+            self.sent.pop(turn, None)
+        answer: Answer
+        if isinstance(outcome, bytes):
+            answer = _decoded(outcome)
+        elif isinstance(outcome, LinkRefused):
+            answer = ActorOverloadedError(AWAY)
+        else:
+            answer = ActorCrashedError(FAULT if isinstance(outcome, LinkFault) else UNKNOWN)
+        turn.reply(answer)
+
+    def _arrived(self, link: Link, payload: bytes, reply: Reply) -> None:
+        """A call from another worker."""
+
+        def answered(answer: Answer) -> None:
+            if number:
+                del self.arrived[number]
+            reply(encode_answer(answer))
+
+        actor, turn, number = decode_call(payload, answered)
+        if number:
+            self.arrived[number] = (actor, turn)
+        shard = shard_of(actor, self._shard_count)
+        found = self.shards.get(shard)
+        if found is not None:
+            found.directory.deliver(actor, turn)
+        elif shard % self._workers == self.slot:
+            self._hold(shard, actor, turn)
+        else:
+            _log.error("call_gone_astray", peer=link.peer, shard=shard)
+            answered(ActorOverloadedError(AWAY))
+
+    def _hold(self, shard: int, actor: ActorId, turn: Turn) -> None:
+        if self._stopping:
+            turn.reply(ActorOverloadedError(STOPPING))
+            return
+        held = self._held.setdefault(shard, deque())
+        if len(held) >= WAITING_MAX:
+            turn.reply(ActorOverloadedError(AWAY))
+            return
+        held.append(_Held(self._clock.monotonic() + PATIENCE_S, actor, turn))
+        if self._expiry is None:
+            self._expiry = self._clock.call_later(PATIENCE_S, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        now = self._clock.monotonic()
+        for held in self._held.values():
+            while held and held[0].until <= now:
+                held.popleft().turn.reply(ActorOverloadedError(AWAY))
+        left = [held[0].until for held in self._held.values() if held]
+        if left and self._expiry is None:
+            self._expiry = self._clock.call_later(min(left) - now, self._expire)
+
+
+def _decoded(outcome: bytes) -> Answer:
+    try:
+        return decode_answer(outcome)
+    except ValueError as error:
+        _log.error("answer_not_read", error=error)
+        return ActorCrashedError(FAULT)

@@ -56,11 +56,11 @@ wheel: setup ## Build dist/tenure-*.whl with the SDK inside.
 	$(BIN)/python -m pip wheel --no-deps --quiet --wheel-dir dist .
 
 clean: ## Remove everything that setup made, and all caches.
-	rm -rf $(VENV) dist build host/cli/sdk $(SDK)/node_modules $(SDK)/dist functions/*/node_modules functions/*/.tenure
+	rm -rf $(VENV) dist build host/cli/sdk host/sandbox/*.so $(SDK)/node_modules $(SDK)/dist functions/*/node_modules functions/*/.tenure
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml host/sandbox/_crossing.c tools/build_crossing.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tenure needs Python 3.11 or newer; set PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'

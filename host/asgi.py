@@ -12,9 +12,7 @@ from __future__ import annotations
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import cast
 
-from host.admin.app import create_admin_app
 from host.config import Address, ServeConfig, host_limits, permitted_networks
 from host.gateway.app import Message, Receive, Scope, Send
 from host.gateway.hostname import HostNames
@@ -64,9 +62,9 @@ class OnePort:
     async def _start(self) -> None:
         host = Host(self._config, SystemClock())
         await host.build(self._stack)
-        host.listen_url = host.admin_url = f"http://{self._config.listen}"
-        self._functions: AsgiApp = host.gateway()
-        self._admin = cast(AsgiApp, create_admin_app(host.services()))
+        host.control.listen_url = f"http://{self._config.listen}"
+        self._functions: AsgiApp = host.worker.gateway()
+        self._admin = host.control.admin_app()
         self.host = host
 
 

@@ -39,11 +39,11 @@ async def shipping_to(host: server.Host) -> AsyncIterator[Ship]:
     """Each project is shipped at most once; the clients are closed at the end."""
     sites: dict[Path, Site] = {}
     async with AsyncExitStack() as stack:
-        admin = await stack.enter_async_context(Admin(host.admin_url, host.operator_key))
+        admin = await stack.enter_async_context(Admin(host.control.admin_url, host.control.operator_key))
 
         async def ship(project: Path) -> Site:
             if project not in sites:
-                sites[project] = Site(host.listen_url, (await admin.ship(project)).host)
+                sites[project] = Site(host.control.listen_url, (await admin.ship(project)).host)
             return sites[project]
 
         yield ship
@@ -66,7 +66,7 @@ async def host(serve_config: ServeConfig) -> AsyncIterator[server.Host]:
 @pytest.fixture
 async def admin(host: server.Host) -> AsyncIterator[Admin]:
     """The operator's client of that host's admin API."""
-    async with Admin(host.admin_url, host.operator_key) as client:
+    async with Admin(host.control.admin_url, host.control.operator_key) as client:
         yield client
 
 

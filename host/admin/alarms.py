@@ -8,13 +8,14 @@ from typing import Any
 
 from quart import Blueprint, request
 
-from host.actors.dead import DeadAlarm, TenantAlarms, WaitingAlarm
+from host.actors.dead import DeadAlarm, WaitingAlarm
 from host.admin.auth import caller, require_key
 from host.admin.requests import flag_field, page_query, read_json, text_field
 from host.admin.services import services
 from host.admin.views import iso
 from host.model.errors import Unavailable, UsageError
 from host.model.ids import ActorId
+from host.supervisor.alarms import AlarmSource
 
 blueprint = Blueprint("alarms", __name__)
 blueprint.before_request(require_key)
@@ -31,15 +32,12 @@ async def list_alarms() -> dict[str, Any]:
     after = _actor_of(tenant, cursor) if cursor else None
     if state not in ("dead", "waiting"):
         raise UsageError('"state" has to be dead or waiting.')
-    try:
-        if state == "dead":
-            dead, following = await _alarms().dead(tenant, actor_type, after, limit)
-            shown = [_dead_json(alarm) for alarm in dead]
-        else:
-            waiting, following = await _alarms().waiting(tenant, actor_type, after, limit)
-            shown = [_waiting_json(alarm) for alarm in waiting]
-    except OSError as error:
-        raise Unavailable("The host could not read its alarms. Try again in a moment.") from error
+    if state == "dead":
+        dead, following = await _alarms().dead(tenant, actor_type, after, limit)
+        shown = [_dead_json(alarm) for alarm in dead]
+    else:
+        waiting, following = await _alarms().waiting(tenant, actor_type, after, limit)
+        shown = [_waiting_json(alarm) for alarm in waiting]
     return {"alarms": shown, "next": None if following is None else _cursor_of(following)}
 
 
@@ -58,7 +56,7 @@ async def retry_alarms() -> dict[str, Any]:
     return {"retried": 1, "more": False}
 
 
-def _alarms() -> TenantAlarms:
+def _alarms() -> AlarmSource:
     alarms = services().alarms
     if alarms is None:
         raise Unavailable("This host runs no actors, so it has no alarms.")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from quart import current_app
 
-from host.actors.dead import TenantAlarms
 from host.registry.publish import Publisher
 from host.registry.registry import Registry
+from host.supervisor.alarms import AlarmSource
 
 EXTENSION = "tenure"
 
@@ -19,16 +19,16 @@ EXTENSION = "tenure"
 class AdminServices:
     """`url(label)` is where a function is reached, such as `http://account-0198c2c58a.localhost:8787`.
 
-    `status()` returns what the whole host has to say for itself (JSON-able: version, uptime_s, counts, ...). It is
-    shown to operators; of it a tenant sees `version` and `uptime_s` only. Without `alarms` (an admin plane that runs no
+    `await status()` returns what the whole host has to say for itself (JSON-able: version, uptime_s, counts, ...). It
+    is shown to operators; of it a tenant sees `version` and `uptime_s` only. Without `alarms` (an admin plane that runs no
     actors) the alarms' routes answer 503.
     """
 
     registry: Registry
     publisher: Publisher
     url: Callable[[str], str]
-    status: Callable[[], Mapping[str, Any]]
-    alarms: TenantAlarms | None = None
+    status: Callable[[], Awaitable[Mapping[str, Any]]]
+    alarms: AlarmSource | None = None
 
 
 def services() -> AdminServices:

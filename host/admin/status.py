@@ -18,7 +18,7 @@ FOR_TENANTS = ("version", "uptime_s")
 @blueprint.get("/status")
 async def status() -> dict[str, Any]:
     """Operators see the whole host, tenants themselves."""
-    host = dict(services().status())
+    host = dict(await services().status())
     key = caller()
     if key.role == "operator":
         return host

@@ -58,8 +58,9 @@ async def _develop(work: Project, config: ServeConfig) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        client = AdminClient(Settings(host.admin_url, host.operator_key, "dev", Path()))
-        session = _Session(work.root, client, lambda function: host.tails.of(function["id"]).subscribe(_show))
+        control = host.control
+        client = AdminClient(Settings(control.admin_url, control.operator_key, "dev", Path()))
+        session = _Session(work.root, client, lambda function: control.tails.of(function["id"]).subscribe(_show))
         await session.deploy()
         say("Watching for changes. Ctrl-C stops.", to=sys.stderr)
         async for _changes in awatch(work.root, watch_filter=_Sources(), stop_event=stop):

@@ -36,8 +36,8 @@ _TICKS_PER_SWEEP = 5
 
 
 class Edge(Protocol):
-    async def start(self) -> int:
-        """Listen; returns the port that was bound. Raises OSError when the address cannot be had."""
+    async def start(self) -> None:
+        """Take connections from the socket."""
 
     async def stop(self, grace_s: float) -> None:
         """Stop listening, let requests in flight end for up to `grace_s` seconds, then cut what is left."""
@@ -52,13 +52,19 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def listening_socket(host: str, port: int, backlog: int) -> socket.socket:
-    """A bound, listening TCP socket. Raises OSError."""
+def listening_socket(
+    host: str, port: int, *, backlog: int = EDGE_LIMITS.backlog, shared: bool = False
+) -> socket.socket:
+    """A bound, listening TCP socket. `shared`: others may listen on the same address, and the kernel shares out the
+    connections among them. Raises OSError.
+    """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, proto, _, address = found[0]
     sock = socket.socket(family, kind, proto)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setblocking(False)
         sock.bind(address)
         sock.listen(backlog)
@@ -69,10 +75,10 @@ def listening_socket(host: str, port: int, backlog: int) -> socket.socket:
 
 
 class UvicornEdge:
-    """uvicorn's HTTP/1.1 protocol on a listener of our own."""
+    """uvicorn's HTTP/1.1 protocol on a listening socket, which it closes when it stops."""
 
-    def __init__(self, app: AsgiApp, host: str, port: int, limits: EdgeLimits = EDGE_LIMITS) -> None:
-        self._host, self._port, self._limits = host, port, limits
+    def __init__(self, app: AsgiApp, sock: socket.socket, limits: EdgeLimits = EDGE_LIMITS) -> None:
+        self._sock, self._limits = sock, limits
         self._state = ServerState()
         self._config = uvicorn.config.Config(
             cast(Any, app),
@@ -92,14 +98,12 @@ class UvicornEdge:
         self._ticks = 0
         self._empty: asyncio.Event = asyncio.Event()
 
-    async def start(self) -> int:
+    async def start(self) -> None:
         self._config.load()
-        sock = listening_socket(self._host, self._port, self._limits.backlog)
         self._tick()
         factory = protocol_factory(self._config, self._state, self._limits, self._on_lost)
-        self._server = await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=self._limits.backlog)
-        port: int = sock.getsockname()[1]
-        return port
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(factory, sock=self._sock, backlog=self._limits.backlog)
 
     async def stop(self, grace_s: float) -> None:
         if self._server is None:
@@ -141,10 +145,10 @@ class UvicornEdge:
 
 
 class HypercornEdge:
-    """Hypercorn: HTTP/1.1 and HTTP/2 (prior knowledge)."""
+    """Hypercorn: HTTP/1.1 and HTTP/2 (prior knowledge), on a listening socket, which it closes when it stops."""
 
-    def __init__(self, app: AsgiApp, host: str, port: int, limits: EdgeLimits = EDGE_LIMITS) -> None:
-        self._app, self._host, self._port, self._limits = app, host, port, limits
+    def __init__(self, app: AsgiApp, sock: socket.socket, limits: EdgeLimits = EDGE_LIMITS) -> None:
+        self._app, self._sock = app, sock
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         config = hypercorn.config.Config()
@@ -158,15 +162,12 @@ class HypercornEdge:
         config.backlog = limits.backlog
         self._config = config
 
-    async def start(self) -> int:
-        sock = listening_socket(self._host, self._port, self._limits.backlog)
-        port: int = sock.getsockname()[1]
-        self._config.bind = [f"fd://{sock.detach()}"]
+    async def start(self) -> None:
+        self._config.bind = [f"fd://{self._sock.detach()}"]
         app = cast(Any, _WithoutLifespan(self._app))
         self._task = asyncio.create_task(
             hypercorn.asyncio.serve(app, self._config, shutdown_trigger=self._stopping.wait, mode="asgi")
         )
-        return port
 
     async def stop(self, grace_s: float) -> None:
         if self._task is None:

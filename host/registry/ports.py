@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from host.model.errors import StorageBroken
+from host.registry.serving import Change
 from host.storage.ports import Write
 
 
@@ -64,3 +66,16 @@ class Compiler(Protocol):
     def artifact_path(self, digest: str) -> Path:
         """Where this engine's artifact of a component is, if it was compiled."""
         ...
+
+
+Spread = Callable[[Change], Awaitable[None]]
+"""`supervisor.staff.Staff.spread`: tell a change to all that serve, in order, before it returns; the result is done
+when all that live serve by it. Never raises.
+"""
+
+
+def nowhere(_change: Change) -> Awaitable[None]:
+    """Of a registry that nobody serves by but itself."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done

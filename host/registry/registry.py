@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Collection, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ from host.registry import deployments, ownership, store
 from host.registry.auth import ApiKeys, hash_key, new_key
 from host.registry.deployments import Deployed
 from host.registry.labels import free_label
-from host.registry.ports import CompiledComponent, Durable
+from host.registry.ports import CompiledComponent, Durable, Spread, nowhere
 from host.registry.records import (
     DEFAULT_TENANT,
     ApiKeyRecord,
@@ -37,7 +37,7 @@ from host.registry.records import (
     TenantRecord,
     VersionRecord,
 )
-from host.registry.serving import OnChange, Serving, runnable
+from host.registry.serving import Change, OnChange, Serving, runnable, serves
 from host.storage.ports import Engine
 
 RESTARTED = "The host was restarted while this version was compiling. Ship it again."
@@ -55,6 +55,7 @@ class Registry:
         committer: Durable,
         clock: Clock,
         *,
+        spread: Spread = nowhere,
         limits: Limits = LIMITS,
         tenant_limits: TenantLimits = TENANT_LIMITS,
     ) -> None:
@@ -72,12 +73,15 @@ class Registry:
         self._uses: Counter[str] = Counter()
         self._keys = ApiKeys(clock)
         self._serving = Serving()
+        self._spread = spread
         self.route = self._serving.route
         """route(label) -> Version | None: what serves a host label such as `account-0198c2c58a`."""
         self.owner = self._serving.owner
         """owner(tenant, actor_type) -> Version | None: the serving version that has the type's class."""
         self.why_unavailable = self._serving.why_unavailable
         """why_unavailable(label) -> str | None: why a deployed function has no route at the moment."""
+        self.changes = self._serving.changes
+        """changes() -> list[Change]: what a replica that joins now has to follow first."""
         self.authenticate = self._keys.authenticate
         """authenticate(key) -> ApiKeyRecord | None"""
 
@@ -94,7 +98,7 @@ class Registry:
         for function in self._store.read(FunctionRecord):
             self._remember_function(function)
             if function.serving is not None:
-                self._serving.hold(function.label, PREPARING)
+                self._serving.apply(Change(function.label, reason=PREPARING))
         for version in self._store.read(VersionRecord):
             if version.function_id in self._functions:
                 self._remember_version(version)
@@ -106,7 +110,7 @@ class Registry:
                     await self.fail(version.function_id, version.number, (RESTARTED,))
 
     def on_change(self, callback: OnChange) -> None:
-        """Call `callback(old, new)` whenever what serves changes; `new` is None when the function was deleted."""
+        """Call `callback(old, new)` whenever another version serves a label; None: no version does."""
         self._serving.on_change(callback)
 
     # --- tenants and keys ---------------------------------------------------------------------------------------------
@@ -198,7 +202,7 @@ class Registry:
             versions = self._versions.get(function.id, {})
             drops = [store.drop_version(tenant, version) for version in versions.values()]
             await self._store.commit([store.drop_function(function), *drops])
-            self._serving.remove(function.label)
+            await self._change_serving(Change(function.label))
             del self._functions[function.id]
             del self._names[tenant, function.name]
             self._labels.discard(function.label)
@@ -289,8 +293,7 @@ class Registry:
                     sdk=compiled.sdk,
                 )
             function = deployments.deployed(function, number, self._clock.now(), by)
-            await self._settle(function, version)
-            self._serving.put(runnable(function, version, compiled.artifact, self.limits))
+            await self._settle(function, version, serves(runnable(function, version, compiled.artifact, self.limits)))
             return Deployed(version, function.history[-1], tuple(odd))
 
         return await self._change(change())
@@ -312,14 +315,14 @@ class Registry:
         function = self._functions.get(function_id)
         if function is None or function.serving != number or self._serving.route(function.label) is not None:
             return False
-        self._serving.put(runnable(function, self.version(function_id, number), artifact, self.limits))
+        self._change_serving(serves(runnable(function, self.version(function_id, number), artifact, self.limits)))
         return True
 
     def hold(self, function_id: str, reason: str) -> None:
         """After a restart: say why a deployed function does not serve."""
         function = self._functions.get(function_id)
         if function is not None and self._serving.route(function.label) is None:
-            self._serving.hold(function.label, reason)
+            self._change_serving(Change(function.label, reason=reason))
 
     def _others(self, function: FunctionRecord) -> ownership.Deployed:
         """The tenant's functions that serve, each with the version that does, without `function` itself."""
@@ -352,10 +355,18 @@ class Registry:
         if not task.cancelled():
             task.exception()  # seen: when the caller went away nobody else looks
 
-    async def _settle(self, function: FunctionRecord, version: VersionRecord) -> None:
+    async def _settle(self, function: FunctionRecord, version: VersionRecord, change: Change | None = None) -> None:
+        """What a change of what serves leads to is seen only when it is done everywhere."""
         await self._store.commit([store.put_version(function.tenant, version), store.put_function(function)])
+        if change is not None:
+            await self._change_serving(change)
         self._functions[function.id] = function
         self._versions[function.id][version.number] = version
+
+    def _change_serving(self, change: Change) -> Awaitable[None]:
+        """Here at once, with all others when the result is awaited."""
+        self._serving.apply(change)
+        return self._spread(change)
 
     def _function(self, function_id: str) -> FunctionRecord:
         function = self._functions.get(function_id)

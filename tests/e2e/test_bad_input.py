@@ -48,7 +48,7 @@ async def echo(shared: Ship) -> Site:
 @pytest_asyncio.fixture(loop_scope="session")
 async def operator(shared_host: server.Host, echo: Site) -> Any:
     """The admin API; whatever a test does to `echo` with it, `echo` must still serve its one version afterwards."""
-    async with Admin(shared_host.admin_url, shared_host.operator_key) as admin:
+    async with Admin(shared_host.control.admin_url, shared_host.control.operator_key) as admin:
         yield admin
         assert (await echo.post("/text", content="still here")).text == "still here"
         assert (await admin.function("echo"))["version"] == 1
@@ -129,8 +129,8 @@ async def test_all_three_mistakes_of_a_manifest_are_named(operator: Admin) -> No
 
 
 async def test_a_wrong_key_is_refused_for_everything(operator: Admin, shared_host: server.Host) -> None:
-    for key in ("x", "wrong", shared_host.operator_key[:-1], shared_host.operator_key + "x"):
-        async with Admin(shared_host.admin_url, key) as stranger:
+    for key in ("x", "wrong", shared_host.control.operator_key[:-1], shared_host.control.operator_key + "x"):
+        async with Admin(shared_host.control.admin_url, key) as stranger:
             replies = [
                 await stranger.http.get("/v1/status"),
                 await stranger.http.get("/v1/functions/echo"),
@@ -148,6 +148,6 @@ async def test_a_function_whose_first_version_failed_serves_its_second(
         await operator.deploy(function["id"], _bundle(component=bytes(wasmtime.wat2wasm(FOREIGN))))
     assert (await operator.function("second-try"))["status"] == "deploy_failed"
     assert (await operator.deploy(function["id"], _bundle()))["status"] == "deploy_ok"
-    site = Site(shared_host.listen_url, urlsplit(function["url"]).netloc)
+    site = Site(shared_host.control.listen_url, urlsplit(function["url"]).netloc)
     assert (await site.post("/text", content="here")).text == "here"
     await site.close()

@@ -57,8 +57,9 @@ _tenants = itertools.count(1)
 async def admin(shared_host: server.Host) -> AsyncIterator[Admin]:
     """A tenant for each test. Its function stays, so that the next one's need not be compiled again."""
     tenant = f"deploys-{next(_tenants)}"
-    await shared_host.registry.create_tenant(tenant)
-    async with Admin(shared_host.admin_url, await shared_host.registry.create_key(tenant, "ci", "tenant")) as client:
+    await shared_host.control.registry.create_tenant(tenant)
+    key = await shared_host.control.registry.create_key(tenant, "ci", "tenant")
+    async with Admin(shared_host.control.admin_url, key) as client:
         yield client
 
 
@@ -81,7 +82,7 @@ async def function(shared_host: server.Host, admin: Admin, projects: list[Path])
     made = await admin.create("deploys")
     bundles = [await asyncio.to_thread(bundle_of, project, made["id"], made["name"]) for project in projects]
     shipped = Shipped(made["id"], made["name"], made["url"], await admin.deploy(made["id"], bundles[0]))
-    site = Site(shared_host.listen_url, shipped.host)
+    site = Site(shared_host.control.listen_url, shipped.host)
     yield Function(admin, shipped, site, bundles)
     await site.close()
 
@@ -170,7 +171,7 @@ async def test_a_turn_under_way_ends_on_its_version_and_the_next_begins_on_the_n
 
 async def test_the_command_line_lists_versions_and_rolls_back(function: Function, shared_host: server.Host) -> None:
     await function.admin.deploy(function.id, function.bundles[1])
-    environ = {**os.environ, "TENURE_ENDPOINT": shared_host.admin_url, "PYTHONUTF8": "1"}
+    environ = {**os.environ, "TENURE_ENDPOINT": shared_host.control.admin_url, "PYTHONUTF8": "1"}
     environ["TENURE_API_KEY"] = function.admin.http.headers["authorization"].removeprefix("Bearer ")
 
     async def tenure(*arguments: str) -> tuple[int, str, str]:

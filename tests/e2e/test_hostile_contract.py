@@ -34,13 +34,13 @@ func_name = "{name}"
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def forger(shared_host: server.Host) -> AsyncIterator[Site]:
     component = raw.build((raw.RAW / "forger.js").read_text())
-    async with Admin(shared_host.admin_url, shared_host.operator_key) as admin:
+    async with Admin(shared_host.control.admin_url, shared_host.control.operator_key) as admin:
         function = await admin.create("forger")
         manifest = MANIFEST.format(**function)
         await admin.deploy(
             function["id"], zip_of({"tenure.toml": manifest.encode(), "component.wasm": component.read_bytes()})
         )
-        site = Site(shared_host.listen_url, httpx.URL(function["url"]).netloc.decode())
+        site = Site(shared_host.control.listen_url, httpx.URL(function["url"]).netloc.decode())
         yield site
         await site.close()
 

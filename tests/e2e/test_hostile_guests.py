@@ -37,10 +37,10 @@ async def hostile(shared: Ship) -> Site:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def other_tenant(shared_host: server.Host) -> AsyncIterator[Site]:
     """The very same function, shipped by somebody else."""
-    await shared_host.registry.create_tenant("beside-hostile")
-    key = await shared_host.registry.create_key("beside-hostile", "ci", "tenant")
-    async with Admin(shared_host.admin_url, key) as admin:
-        site = Site(shared_host.listen_url, (await admin.ship(GUESTS / "hostile")).host)
+    await shared_host.control.registry.create_tenant("beside-hostile")
+    key = await shared_host.control.registry.create_key("beside-hostile", "ci", "tenant")
+    async with Admin(shared_host.control.admin_url, key) as admin:
+        site = Site(shared_host.control.listen_url, (await admin.ship(GUESTS / "hostile")).host)
         yield site
         await site.close()
 
@@ -94,8 +94,9 @@ async def test_a_handler_is_answered_for_by_the_host_under_the_right_code(
 async def test_console_lines_without_end_are_cut_off_and_the_log_says_so(
     shared_host: server.Host, hostile: Site, of: str
 ) -> None:
-    function = next(f for f in shared_host.registry.deployed() if f.name == "hostile" and f.tenant != "beside-hostile")
-    tail = shared_host.tails.of(function.id)
+    deployed = shared_host.control.registry.deployed()
+    function = next(f for f in deployed if f.name == "hostile" and f.tenant != "beside-hostile")
+    tail = shared_host.control.tails.of(function.id)
     for lines, is_cut in ((100, False), (10_000, False), (100_000, True)):
         before = tail.cursor
         path = f"/handler/lines/{lines}" if of == "handler" else f"/actors/logger/lines/{lines}"
@@ -112,7 +113,7 @@ async def test_console_lines_without_end_are_cut_off_and_the_log_says_so(
 async def test_what_breaks_the_engines_own_objects_breaks_one_instance_only(
     shared_host: server.Host, hostile: Site, other_tenant: Site
 ) -> None:
-    version = shared_host.registry.route(hostile.host.partition(".")[0])
+    version = shared_host.worker.serving.route(hostile.host.partition(".")[0])
     assert version is not None
     for what in PROTOTYPES:
         name = f"polluted-{what}"
@@ -121,12 +122,13 @@ async def test_what_breaks_the_engines_own_objects_breaks_one_instance_only(
         assert await call(hostile, f"beside-{what}", "count") == 1
         assert await call(other_tenant, name, "count") == 1
         await call(hostile, name, "attack", "spin")  # whatever is left of it goes with it
-        shared_host.directory.reset(ActorId(version.tenant, "Hostile", name))
+        shared_host.worker.directory.reset(ActorId(version.tenant, "Hostile", name))
         assert await call(hostile, name, "count") == 2
     for what in PROTOTYPES:
         await hostile.get(f"/handler/pollute/{what}")
         assert await call(other_tenant, f"after-{what}", "count") == 1
-        shared_host.handlers.retire(version)  # the instance is kept warm: its own tenant's requests would meet it
+        # the instance is kept warm: its own tenant's requests would meet it
+        shared_host.worker.handlers.retire(version)
         assert await call(hostile, f"after-{what}", "count") == 1
 
 

@@ -124,9 +124,9 @@ async def test_a_throw_is_500_with_a_request_id_and_without_its_message(echo: Si
 async def test_what_was_thrown_is_in_the_functions_log_under_the_request_id(
     echo: Site, shared_host: server.Host
 ) -> None:
-    version = shared_host.registry.route(echo.host.split(".")[0])
+    version = shared_host.control.registry.route(echo.host.split(".")[0])
     assert version is not None
-    tail = shared_host.tails.of(version.function_id)
+    tail = shared_host.control.tails.of(version.function_id)
     before = tail.cursor
     await echo.get("/throw", headers={"x-request-id": "find-me"})
     lines = [line for line in tail.since(before).lines if line.request_id == "find-me"]

@@ -81,14 +81,14 @@ async def origin() -> AsyncIterator[Origin]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def run(host: server.Host, origin: Origin) -> AsyncIterator[Run]:
     """`await run(code)` is what the code returns in a guest; ORIGIN in it is `http://api.test:PORT`, PORT the port."""
-    async with Admin(host.admin_url, host.operator_key) as admin:
+    async with Admin(host.control.admin_url, host.control.operator_key) as admin:
         function = await admin.create("open")
         text = manifest_text(PROJECT).replace('name = "outbound"', 'name = "open"', 1)
         text += f'\n[edge_compute]\nfunc_id = "{function["id"]}"\nfunc_name = "open"\n'
         text += f"\n[outbound]\nallow = {json.dumps(ALLOW)}\n"
         files = {"tenure.toml": text.encode(), "component.wasm": component_of(PROJECT).read_bytes()}
         await admin.deploy(function["id"], zip_of(files))
-    site = Site(host.listen_url, function["url"].removeprefix("http://"))
+    site = Site(host.control.listen_url, function["url"].removeprefix("http://"))
 
     async def evaluate(code: str, actor: str | None = None) -> Any:
         code = code.replace("ORIGIN", "http://api.test:PORT").replace("PORT", str(origin.port))
@@ -298,7 +298,7 @@ async def test_what_an_actor_wrote_before_is_durable_when_its_fetch_leaves(
     run: Run, host: server.Host, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     durable: list[bool] = []
-    committer = host.committer
+    committer = host.worker.committer
     monkeypatch.setattr(origin, "on_request", lambda: durable.append(committer.synced == committer.stats().commits))
     for number in range(5):
         code = f"await ctx.storage.put('n', {number}); return (await fetch('ORIGIN/echo')).status"

@@ -32,9 +32,9 @@ async def crowded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ser
 
 @asynccontextmanager
 async def tenant(host: server.Host, name: str, project: Path) -> AsyncIterator[Site]:
-    await host.registry.create_tenant(name)
-    async with Admin(host.admin_url, await host.registry.create_key(name, "ci", "tenant")) as admin:
-        site = Site(host.listen_url, (await admin.ship(project)).host)
+    await host.control.registry.create_tenant(name)
+    async with Admin(host.control.admin_url, await host.control.registry.create_key(name, "ci", "tenant")) as admin:
+        site = Site(host.control.listen_url, (await admin.ship(project)).host)
         yield site
         await site.close()
 
@@ -46,25 +46,27 @@ async def crowd(crowded: server.Host) -> AsyncIterator[Site]:
 
 
 async def test_a_full_queue_for_handlers_refuses_with_503_and_retry_after(crowded: server.Host, crowd: Site) -> None:
-    places = crowded.config.limits.handlers_busy_per_tenant_max + crowded.config.limits.handler_queue_per_tenant_max
+    limits, handlers = crowded.control.config.limits, crowded.worker.handlers
+    places = limits.handlers_busy_per_tenant_max + limits.handler_queue_per_tenant_max
     held = [asyncio.create_task(crowd.get("/handler/sleep")) for _ in range(places)]
-    await wait_until(lambda: crowded.handlers.busy + crowded.handlers.waiting == places, "all places taken", 30)
+    await wait_until(lambda: handlers.busy + handlers.waiting == places, "all places taken", 30)
     refused = await crowd.get("/handler/sleep")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert [error["code"] for error in refused.json()["errors"]] == ["unavailable"]
     for task in held:
         task.cancel()
     await asyncio.gather(*held, return_exceptions=True)
-    await wait_until(lambda: crowded.handlers.busy + crowded.handlers.waiting == 0, "free places", 30)
+    await wait_until(lambda: handlers.busy + handlers.waiting == 0, "free places", 30)
     assert (await crowd.get("/actors/after/count")).status_code == 200
 
 
 async def test_a_full_mailbox_is_503_with_retry_after_at_the_edge(crowded: server.Host, crowd: Site) -> None:
     """One handler's calls fill the mailbox of an actor that sleeps; then a handler lets the error pass through."""
     sleeping = asyncio.create_task(crowd.get("/actors/full/sleep"))
-    await wait_until(lambda: crowded.directory.activations > 0 and crowded.scheduler.calls == 2, "the sleeper", 30)
+    worker = crowded.worker
+    await wait_until(lambda: worker.directory.activations > 0 and worker.scheduler.calls == 2, "the sleeper", 30)
     filling = asyncio.create_task(crowd.get("/pass/full/1000"))
-    actors = crowded.directory._actors
+    actors = worker.directory._actors
     await wait_until(lambda: sum(actor.waiting for actor in actors.values()) == 1_000, "a full mailbox", 8)
     refused = await crowd.get("/pass/full/1")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")

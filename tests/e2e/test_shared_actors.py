@@ -29,7 +29,7 @@ class Tenant:
         self.sites: list[Site] = []
 
     def site(self, shipped: Shipped) -> Site:
-        self.sites.append(Site(self._host.listen_url, shipped.host))
+        self.sites.append(Site(self._host.control.listen_url, shipped.host))
         return self.sites[-1]
 
 
@@ -40,8 +40,8 @@ _numbers = itertools.count(1)
 async def new_tenant(host: server.Host) -> AsyncIterator[Tenant]:
     """What it ships stays, so that the next one's components need not be compiled again."""
     name = f"sharing-{next(_numbers)}"
-    await host.registry.create_tenant(name)
-    async with Admin(host.admin_url, await host.registry.create_key(name, "ci", "tenant")) as admin:
+    await host.control.registry.create_tenant(name)
+    async with Admin(host.control.admin_url, await host.control.registry.create_key(name, "ci", "tenant")) as admin:
         tenant = Tenant(host, admin)
         yield tenant
         for site in tenant.sites:

@@ -66,11 +66,11 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
 
 @pytest.fixture
 async def operator(host: Host) -> Api:
+    async def status() -> dict[str, Any]:
+        return {"version": "0.1.0", "uptime_s": 1.5, "counts": {"tenants": len(host.registry.tenants())}}
+
     services = AdminServices(
-        host.registry,
-        host.publisher,
-        url=lambda label: f"http://{label}.localhost:8787",
-        status=lambda: {"version": "0.1.0", "uptime_s": 1.5, "counts": {"tenants": len(host.registry.tenants())}},
+        host.registry, host.publisher, url=lambda label: f"http://{label}.localhost:8787", status=status
     )
     app = create_admin_app(services)
     key = await host.registry.create_key(DEFAULT_TENANT, "operator", "operator")

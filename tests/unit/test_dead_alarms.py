@@ -37,11 +37,11 @@ class World:
 
     def __init__(self, host: server.Host, clock: ManualClock, tenant: str, key: str) -> None:
         self.host, self.clock, self.tenant, self.key = host, clock, tenant, key
-        self.admin = Admin(host.admin_url, key)
+        self.admin = Admin(host.control.admin_url, key)
         self.http = self.admin.http
 
     async def ship(self) -> Site:
-        return Site(self.host.listen_url, (await self.admin.ship(GUESTS / "actors")).host)
+        return Site(self.host.control.listen_url, (await self.admin.ship(GUESTS / "actors")).host)
 
     async def alarms(self, query: str = "") -> list[dict[str, Any]]:
         reply = await self.http.get(f"/v1/alarms?{query}")
@@ -53,7 +53,8 @@ class World:
         return await self.http.post("/v1/alarms/retry", json=body)
 
     def has_dead(self, name: str) -> bool:
-        return self.host.directory.engine.get(keys.dead_alarm_key(ActorId(self.tenant, "Probe", name))) is not None
+        engine = self.host.worker.directory.engine
+        return engine.get(keys.dead_alarm_key(ActorId(self.tenant, "Probe", name))) is not None
 
     async def until_dead(self, *names: str) -> None:
         """Let time pass until the alarms of these actors have had all their retries."""
@@ -68,7 +69,7 @@ class World:
 
     def pass_time(self) -> None:
         """Up to the next try of every alarm, unless one is under way (its handler has a time limit)."""
-        if not self.host.alarms.waiting:
+        if not self.host.worker.alarms.waiting:
             self.clock.advance(RETRY_LAST_S)
 
 
@@ -85,8 +86,8 @@ async def still_host(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
 
 async def new_world(host: server.Host, clock: ManualClock) -> World:
     tenant = f"tenant-{next(_tenants)}"
-    await host.registry.create_tenant(tenant)
-    return World(host, clock, tenant, await host.registry.create_key(tenant, "ci", "tenant"))
+    await host.control.registry.create_tenant(tenant)
+    return World(host, clock, tenant, await host.control.registry.create_key(tenant, "ci", "tenant"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -165,9 +166,9 @@ async def test_a_retried_alarm_that_fails_again_is_dead_again(world: World, site
 async def test_a_retry_is_durable_when_it_is_acknowledged(world: World, site: Site) -> None:
     await arm(site, "alice")
     await world.until_dead("alice")
-    before = world.host.committer.synced
+    before = world.host.worker.committer.synced
     await world.retry(type="Probe", name="alice")
-    assert world.host.committer.synced > before
+    assert world.host.worker.committer.synced > before
     assert not world.has_dead("alice")
 
 
@@ -199,7 +200,7 @@ async def test_an_alarm_put_back_during_a_turn_survives_that_turn(world: World, 
     await arm(site, "alice")
     await world.until_dead("alice")
     turn = asyncio.create_task(site.post("/", json=[["call", "PROBE", "alice", "hold", ["slow", 5_000]]]))
-    await wait_until(lambda: world.host.scheduler.calls >= 2, "the turn")
+    await wait_until(lambda: world.host.worker.scheduler.calls >= 2, "the turn")
     assert (await world.retry(type="Probe", name="alice")).status_code == 200
     await on_clock(world, turn)
     await world.until_dead("alice")
@@ -334,7 +335,7 @@ async def test_the_command_line_lists_and_retries(world: World, site: Site) -> N
 
 async def tenure(world: World, *arguments: str) -> tuple[int, str, str]:
     """Run the command; (exit code, stdout, stderr)."""
-    environ = {**os.environ, "TENURE_ENDPOINT": world.host.admin_url, "TENURE_API_KEY": world.key}
+    environ = {**os.environ, "TENURE_ENDPOINT": world.host.control.admin_url, "TENURE_API_KEY": world.key}
     command = [str(Path(sys.executable).with_name("tenure")), *arguments]
     done = await asyncio.to_thread(subprocess.run, command, env=environ, capture_output=True, text=True, timeout=30)
     return done.returncode, done.stdout, done.stderr

@@ -15,7 +15,7 @@ import pytest
 
 from host.gateway.app import Gateway
 from host.gateway.limits import EdgeLimits
-from host.gateway.serve import HypercornEdge, UvicornEdge
+from host.gateway.serve import HypercornEdge, UvicornEdge, listening_socket
 from host.model.errors import ActorOverloadedError, HandlerError, TenureError, Unavailable
 from host.model.limits import LIMITS
 from host.model.manifest import Manifest
@@ -157,8 +157,10 @@ async def site(edge_server: str) -> AsyncIterator[Site]:
     site = Site()
     version = _version()
     app = Gateway({LABEL: version}.get, site.fetch, "localhost", LIMITED)
-    edge = (UvicornEdge if edge_server == "uvicorn" else HypercornEdge)(app, "127.0.0.1", 0, LIMITED)
-    site.port = await edge.start()
+    sock = listening_socket("127.0.0.1", 0)
+    site.port = sock.getsockname()[1]
+    edge = (UvicornEdge if edge_server == "uvicorn" else HypercornEdge)(app, sock, LIMITED)
+    await edge.start()
     try:
         yield site
     finally:
@@ -492,8 +494,10 @@ async def test_many_clients_at_once_each_get_their_own_reply(site: Site) -> None
 async def test_stop_lets_a_call_in_flight_end_and_then_refuses(edge_server: str) -> None:
     site = Site(answer=lambda request: None)
     app = Gateway({LABEL: _version()}.get, site.fetch, "localhost")
-    edge = (UvicornEdge if edge_server == "uvicorn" else HypercornEdge)(app, "127.0.0.1", 0)
-    site.port = await edge.start()
+    sock = listening_socket("127.0.0.1", 0)
+    site.port = sock.getsockname()[1]
+    edge = (UvicornEdge if edge_server == "uvicorn" else HypercornEdge)(app, sock)
+    await edge.start()
     busy, idle = await site.client(), await site.client()
     await busy.send(f"GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode())
     async with asyncio.timeout(DEADLINE_S):
@@ -512,8 +516,10 @@ async def test_stop_lets_a_call_in_flight_end_and_then_refuses(edge_server: str)
 async def test_stop_cuts_what_outlives_its_grace(edge_server: str) -> None:
     site = Site(answer=lambda request: None)
     app = Gateway({LABEL: _version()}.get, site.fetch, "localhost")
-    edge = (UvicornEdge if edge_server == "uvicorn" else HypercornEdge)(app, "127.0.0.1", 0)
-    site.port = await edge.start()
+    sock = listening_socket("127.0.0.1", 0)
+    site.port = sock.getsockname()[1]
+    edge = (UvicornEdge if edge_server == "uvicorn" else HypercornEdge)(app, sock)
+    await edge.start()
     client = await site.client()
     await client.send(f"GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode())
     async with asyncio.timeout(DEADLINE_S):

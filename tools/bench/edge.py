@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from host.gateway.app import Gateway
-from host.gateway.serve import UvicornEdge, new_event_loop
+from host.gateway.serve import UvicornEdge, listening_socket, new_event_loop
 from host.model.manifest import Manifest
 from host.model.message import HttpRequest, HttpResponse
 from host.model.version import Version
@@ -48,8 +48,9 @@ def _gateway() -> Gateway:
 
 def _serve(with_gateway: bool, ready: multiprocessing.connection.Connection) -> None:
     async def run() -> None:
-        edge = UvicornEdge(_gateway() if with_gateway else _bare, "127.0.0.1", 0)
-        ready.send(await edge.start())
+        sock = listening_socket("127.0.0.1", 0)
+        await UvicornEdge(_gateway() if with_gateway else _bare, sock).start()
+        ready.send(sock.getsockname()[1])
         await asyncio.Event().wait()
 
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -82,11 +82,21 @@ export class TextEncoder {
 type Encoding = "utf-8" | "utf-16le" | "windows-1252";
 
 const LABELS = new Map<string, Encoding>([
-  ["utf-8", "utf-8"], ["utf8", "utf-8"], ["unicode-1-1-utf-8", "utf-8"],
-  ["utf-16", "utf-16le"], ["utf-16le", "utf-16le"], ["ucs-2", "utf-16le"], ["unicode", "utf-16le"],
-  ["latin1", "windows-1252"], ["iso-8859-1", "windows-1252"], ["ascii", "windows-1252"],
-  ["us-ascii", "windows-1252"], ["windows-1252", "windows-1252"], ["cp1252", "windows-1252"],
+  ...labelled("utf-8", "unicode-1-1-utf-8 unicode11utf8 unicode20utf8 utf-8 utf8 x-unicode20utf8"),
+  ...labelled("utf-16le", "csunicode iso-10646-ucs-2 ucs-2 unicode unicodefeff utf-16 utf-16le"),
+  ...labelled(
+    "windows-1252",
+    "ansi_x3.4-1968 ascii cp1252 cp819 csisolatin1 ibm819 iso-8859-1 iso-ir-100 iso8859-1 iso88591 iso_8859-1 " +
+      "iso_8859-1:1987 l1 latin1 us-ascii windows-1252 x-cp1252",
+  ),
 ]);
+
+function labelled(encoding: Encoding, labels: string): [label: string, encoding: Encoding][] {
+  return labels.split(" ").map((label) => [label, encoding]);
+}
+
+/** White space around a label: that of ASCII only. */
+const AROUND = /^[\t\n\f\r ]+|[\t\n\f\r ]+$/g;
 
 /** What windows-1252 shows for the bytes 0x80 to 0x9f. */
 const WINDOWS_1252 =
@@ -106,7 +116,7 @@ export class TextDecoder {
   #started = false;
 
   constructor(label = "utf-8", { fatal = false, ignoreBOM = false }: TextDecoderOptions = {}) {
-    const encoding = LABELS.get(String(label).trim().toLowerCase());
+    const encoding = LABELS.get(String(label).replace(AROUND, "").toLowerCase());
     if (encoding === undefined) {
       throw new RangeError(`the encoding ${JSON.stringify(label)} is not supported; utf-8, utf-16le and latin1 are`);
     }

@@ -20,8 +20,8 @@ class AdminServices:
     """`url(label)` is where a function is reached, such as `http://account-0198c2c58a.localhost:8787`.
 
     `await status()` returns what the whole host has to say for itself (JSON-able: version, uptime_s, counts, ...). It
-    is shown to operators; of it a tenant sees `version` and `uptime_s` only. Without `alarms` (an admin plane that runs no
-    actors) the alarms' routes answer 503.
+    is shown to operators; of it a tenant sees `version` and `uptime_s` only. Without `alarms` (an admin plane that
+    runs no actors) the alarms' routes answer 503.
     """
 
     registry: Registry

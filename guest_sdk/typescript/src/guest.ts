@@ -1,17 +1,20 @@
 /** What the component exports: turns the host's calls into calls of the author's handler and actor class.
  *
- *  Each export starts its work and returns; it never waits for it. The work ends through exactly one of
- *  `outcome.respond`, `outcome.return`, `outcome.fail`, `outcome.relay` and `outcome.crash`. An actor is constructed by
- *  the first call that reaches its instance; when that fails there is no actor, and the next call tries again.
+ *  Each export starts its work and returns; it never waits for it, and nothing on its way is an async function
+ *  (promises.ts says why). The work ends through exactly one of `outcome.respond`, `outcome.return`, `outcome.fail`,
+ *  `outcome.relay` and `outcome.crash`. An actor is constructed by the first call that reaches its instance; when that
+ *  fails there is no actor, and the next call tries again.
  */
 import * as outcome from "tenure:edge/outcome@0.1.0";
 import { ActorContext, StatefulActor, blockedOn, type AlarmInfo } from "./actor.ts";
 import { decode, encode } from "./codec.ts";
 import { config, env } from "./env.ts";
 import { ActorTypeNotFoundError, CodecError, causeName, crashMessage, describeThrown } from "./errors.ts";
+import { exported } from "./glue.ts";
 import { findMethod } from "./methods.ts";
 import { clearOperations, rejectOperation, resolveOperation, resolveResponse } from "./operations.ts";
 import { startServing } from "./phase.ts";
+import { soon, whenSettled } from "./promises.ts";
 import { gathered, sendableParts } from "./web/body.ts";
 import { headerBlock } from "./web/headers.ts";
 import { Request } from "./web/request.ts";
@@ -33,8 +36,8 @@ let actor: StatefulActor | undefined;
 
 /** The component's exports for the namespace of the author's entry module. Runs once, when the component is built. */
 export function guestOf(module: Record<string, unknown>) {
-  const exported = module["default"] as Partial<Handler> | undefined;
-  if (typeof exported?.fetch === "function") handler = exported as Handler;
+  const byDefault = module["default"] as Partial<Handler> | undefined;
+  if (typeof byDefault?.fetch === "function") handler = byDefault as Handler;
   for (const name of Object.keys(module)) {
     const value = module[name];
     if (typeof value === "function" && value.prototype instanceof StatefulActor) classes.set(name, value as ActorClass);
@@ -45,7 +48,15 @@ export function guestOf(module: Record<string, unknown>) {
         "or export a class that extends StatefulActor",
     );
   }
-  return { describe, fetch, invoke, alarm, resolve, resolveResponse: respond, reject };
+  return {
+    describe,
+    fetch: exported("fetch", fetch),
+    invoke: exported("invoke", invoke),
+    alarm: exported("alarm", alarm),
+    resolve: exported("resolve", resolveOperation),
+    resolveResponse: exported("resolveResponse", resolveResponse),
+    reject: exported("reject", rejectOperation),
+  };
 }
 
 async function describe(): Promise<string> {
@@ -53,33 +64,22 @@ async function describe(): Promise<string> {
   return JSON.stringify({ sdk: SDK, handler: handler !== undefined, actors: [...classes.keys()] });
 }
 
-async function fetch(method: string, url: string, headers: string, body: string, binary: boolean): Promise<void> {
+function fetch(method: string, url: string, headers: string, body: string, binary: boolean): void {
   beginCall();
-  void serveFetch(Request.fromHost(method, url, headers, body, binary));
+  const request = Request.fromHost(method, url, headers, body, binary);
+  if (config().actor === null) serveFetch(handler, request);
+  else withActor(() => serveFetch(actor, request));
 }
 
-async function invoke(method: string, args: string): Promise<void> {
+function invoke(name: string, args: string): void {
   beginCall();
-  void serveInvoke(method, args);
+  if (actor !== undefined) serveInvoke(name, args);
+  else withActor(() => serveInvoke(name, args));
 }
 
-async function alarm(retryCount: number): Promise<void> {
+function alarm(retryCount: number): void {
   beginCall();
-  void serveAlarm(retryCount);
-}
-
-async function resolve(operation: number, value: string): Promise<void> {
-  resolveOperation(operation, value);
-}
-
-async function respond(
-  operation: number, status: number, headers: string, body: string, binary: boolean,
-): Promise<void> {
-  resolveResponse(operation, status, headers, body, binary);
-}
-
-async function reject(operation: number, name: string, message: string, cause: string): Promise<void> {
-  rejectOperation(operation, name, message, cause);
+  withActor(() => serveAlarm(retryCount));
 }
 
 function beginCall(): void {
@@ -88,42 +88,64 @@ function beginCall(): void {
   clearTimers();
 }
 
-async function serveFetch(request: Request): Promise<void> {
+function serveFetch(target: Handler | undefined, request: Request): void {
   try {
-    const handles = config().actor === null;
-    if (!handles && actor === undefined) await activate();
-    const target = handles ? requireHandler() : active();
-    const response = await (target as Handler).fetch(request, env);
-    if (!(response instanceof Response)) throw new TypeError("fetch must return a Response");
-    const waiting = gathered(response);
-    if (waiting !== undefined) await waiting;
-    const { body, binary } = sendableParts(response);
-    outcome.respond(response.status, headerBlock(response.headers), body, binary);
+    if (target === undefined) throw new TypeError("the entry module exports no default object with a fetch function");
+    whenSettled(target.fetch(request, env), respond, fail);
   } catch (error) {
     fail(error);
   }
 }
 
-async function serveInvoke(name: string, args: string): Promise<void> {
+function respond(response: unknown): void {
   try {
-    if (actor === undefined) await activate();
-    const target = active();
+    if (!(response instanceof Response)) throw new TypeError("fetch must return a Response");
+    const waiting = gathered(response);
+    if (waiting === undefined) sendResponse(response);
+    else whenSettled(waiting, () => sendGathered(response), fail);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function sendGathered(response: Response): void {
+  try {
+    sendResponse(response);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function sendResponse(response: Response): void {
+  const { body, binary } = sendableParts(response);
+  outcome.respond(response.status, headerBlock(response.headers), body, binary);
+}
+
+function serveInvoke(name: string, args: string): void {
+  try {
+    const target = actor as StatefulActor;
     const method = findMethod(target, name);
     const decoded = decode(args);
     if (!Array.isArray(decoded)) throw new CodecError("the arguments of a call must be an array");
-    outcome.return(encode(await method.apply(target, decoded)));
+    whenSettled(method.apply(target, decoded), returnValue, fail);
   } catch (error) {
     fail(error);
   }
 }
 
-async function serveAlarm(retryCount: number): Promise<void> {
+function returnValue(value: unknown): void {
   try {
-    if (actor === undefined) await activate();
-    const target: ActorWithAlarm = active();
+    outcome.return(encode(value));
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function serveAlarm(retryCount: number): void {
+  try {
+    const target = actor as ActorWithAlarm;
     if (typeof target.alarm !== "function") throw new TypeError(`${target.constructor.name} has no alarm method`);
-    await target.alarm({ retryCount, isRetry: retryCount > 0 });
-    outcome.return("");
+    whenSettled(target.alarm({ retryCount, isRetry: retryCount > 0 }), () => outcome.return(""), fail);
   } catch (error) {
     fail(error);
   }
@@ -138,26 +160,27 @@ function fail(error: unknown): void {
   else outcome.relay(name, message, cause, stack);
 }
 
-function requireHandler(): Handler {
-  if (handler === undefined) throw new TypeError("the entry module exports no default object with a fetch function");
-  return handler;
-}
-
-/** The actor that is constructed. Never what a promise resolves to: a class may have a method named `then`. */
-function active(): StatefulActor {
-  return actor as StatefulActor;
-}
-
-/** Constructs the actor and waits for what its constructor blocks on. */
-async function activate(): Promise<void> {
-  const identity = config().actor;
-  if (identity === null) throw new TypeError("this instance runs the handler: it has no methods and no alarm");
-  const constructor = classes.get(identity.type);
-  if (constructor === undefined) throw new ActorTypeNotFoundError(`the entry module exports no class ${identity.type}`);
-  const context = new ActorContext(identity.name);
-  const made = new constructor(context, env);
-  const blocked = blockedOn(context);
-  if (blocked !== undefined) await blocked;
-  actor = made;
-  outcome.ready();
+/** Runs `next`, which must not throw, when there is an actor: the first call of an instance constructs it. */
+function withActor(next: () => void): void {
+  if (actor !== undefined) return next();
+  try {
+    const identity = config().actor;
+    if (identity === null) throw new TypeError("this instance runs the handler: it has no methods and no alarm");
+    const constructor = classes.get(identity.type);
+    if (constructor === undefined) {
+      throw new ActorTypeNotFoundError(`the entry module exports no class ${identity.type}`);
+    }
+    const context = new ActorContext(identity.name);
+    const made = new constructor(context, env);
+    const started = (): void => {
+      actor = made;
+      outcome.ready();
+      soon(next); // what the constructor began and did not block on goes first
+    };
+    const blocked = blockedOn(context);
+    if (blocked === undefined) started();
+    else whenSettled(blocked, started, fail);
+  } catch (error) {
+    fail(error);
+  }
 }

@@ -52,6 +52,26 @@ async def failed(guest: SmallHost, method: str, *arguments: Any, name: str = "on
     return outcome.name, outcome.message
 
 
+async def test_after_its_first_call_an_export_no_longer_goes_through_the_toolchains_glue(guest: SmallHost) -> None:
+    def glue(export: str) -> str:
+        return f"String(globalThis.__cqjs.asyncExports.guest.{export}).includes('native code')"
+
+    assert await returned(guest, "evaluate", glue("fetch")) is True
+    assert await returned(guest, "evaluate", glue("invoke")) is False
+
+
+async def test_a_guest_that_tampers_with_the_glue_breaks_its_own_instance_only(guest: SmallHost) -> None:
+    tamper = "(delete globalThis.__cqjs.asyncExports.guest.invoke, 1)"
+    assert await returned(guest, "evaluate", tamper) == 1
+    assert (await guest.invoke("Probe", "one", "inherited")).kind == "crashed"
+    assert await returned(guest, "inherited", name="another") == "from the base"
+    assert await returned(guest, "inherited") == "from the base"
+
+
+async def test_a_methods_start_waits_for_what_the_constructor_began(guest: SmallHost) -> None:
+    assert await returned(guest, "startedBy", name="begins") == ["began"]
+
+
 async def test_methods_of_the_class_and_its_bases_are_callable(guest: SmallHost) -> None:
     assert await returned(guest, "inherited") == "from the base"
     assert await returned(guest, "echo", {"__proto__": 1, "a": [None]}) == {"__proto__": 1, "a": [None]}

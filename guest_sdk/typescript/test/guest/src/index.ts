@@ -27,6 +27,7 @@ export class Probe extends Base {
   constructor(ctx: any, env: any) {
     super(ctx, env);
     if (ctx.id === "breaks") throw new RangeError("no start");
+    if (ctx.id === "begins") void Promise.resolve().then(() => this.started.push("began"));
     if (ctx.id.startsWith("blocks")) {
       void ctx.blockConcurrencyWhile(async () => {
         await new Promise((resolve) => setTimeout(resolve, 5));

@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from host.cli.commands import alarms, auth, functions, hosting, projects, versions
+from host.cli.commands import alarms, auth, data, functions, hosting, projects, versions
 from host.cli.console import CliError, say
 
 
@@ -34,6 +34,7 @@ for _command in (
     *functions.COMMANDS,
     *versions.COMMANDS,
     alarms.alarms,
+    data.data,
 ):
     cli.add_command(_command)
 

@@ -162,6 +162,28 @@ def dead_alarms_after(actor: ActorId) -> bytes:
     return dead_alarm_key(actor) + b"\x00"
 
 
+# --- all that belongs to actors ---------------------------------------------------------------------------------------
+
+ACTOR_DATA: dict[str, Range] = {
+    "state": under(_STATE),
+    "actors": under(_ACTOR),
+    "alarms": ALARMS,
+    "dead alarms": under(_DEAD_ALARM),
+}
+"""The kinds of keys that are in the shard of their actor, by name."""
+
+
+def actor_part(key: bytes) -> tuple[ActorId, bytes]:
+    """The actor that a key of ACTOR_DATA belongs to, and what all keys of that kind and actor begin with (of an alarm:
+    all there is). Raises ValueError for any other key.
+    """
+    at = 9 if key[:1] == _ALARM else 1
+    if key[:1] not in (_STATE, _ACTOR, _ALARM, _DEAD_ALARM) or len(key) < at:
+        raise ValueError("not a key of an actor")
+    texts, end = _read_texts(key, at, 3)
+    return ActorId(*texts), key[:end]
+
+
 # --- the registry -----------------------------------------------------------------------------------------------------
 
 
@@ -198,6 +220,8 @@ TENANTS: Range = under(_TENANT)
 FUNCTIONS: Range = under(_FUNCTION)
 VERSIONS: Range = under(_VERSION)
 API_KEYS: Range = under(_API_KEY)
+REGISTRY: Range = _TENANT, bytes([0x30])
+"""All kinds of the registry, and those it may get."""
 
 
 def decode_tenant(key: bytes) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
 from tests.conftest import FUNCTIONS, SESSION, Ship
+from tests.kit.bundles import SDK
 from tests.kit.http import Site
 from tests.kit.process import HostProcess
 
@@ -37,6 +39,13 @@ async def test_every_reply_of_the_quick_start_is_equal_to_the_pages(shared: Ship
     for path in ("/health/liveness", "/health/readiness"):
         assert (await site.get(path)).text == "ok"
     await _follow_the_page(site)
+
+
+async def test_the_compiler_accepts_the_quick_starts_files_in_its_strict_mode() -> None:
+    tsc = SDK / "node_modules" / ".bin" / "tsc"
+    process = await asyncio.create_subprocess_exec(tsc, "--noEmit", "--strict", cwd=ACCOUNT, stdout=PIPE, stderr=STDOUT)
+    said, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, said) == (0, b"")
 
 
 async def test_what_the_quick_start_does_not_route_is_the_pages_404_and_400(shared: Ship) -> None:

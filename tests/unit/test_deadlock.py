@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,10 @@ def version() -> Version:
 
 def call(name: str, *steps: list[Any]) -> list[Any]:
     return ["call", "PROBE", name, "run", [list(steps)]]
+
+
+def fetch(name: str, *steps: list[Any]) -> list[Any]:
+    return ["fetch", "PROBE", name, {"method": "POST", "body": json.dumps(steps)}]
 
 
 def crossing(own: str, other: str) -> list[list[Any]]:
@@ -57,6 +62,21 @@ async def test_a_ring_of_three_is_found(version: Version) -> None:
         results = await asyncio.gather(*(rooms.run(own, *crossing(own, other)) for own, other in ring))
         errors = [steps[2]["name"] for steps in results if "name" in steps[2]]
         assert errors == ["ActorDeadlockError"]
+
+
+async def test_a_ring_through_the_fetches_of_two_handlers_is_found(version: Version) -> None:
+    async with open_rooms(version=version) as rooms:
+        ring = [("a", "b"), ("b", "a")]
+        scripts = [
+            fetch(own, ["pause", 30], ["try", fetch(other, ["put", "called by", own])], ["put", "done", 1])
+            for own, other in ring
+        ]
+        started = time.monotonic()
+        replies = await asyncio.gather(*(rooms.handle(version, script) for script in scripts))
+        assert time.monotonic() - started < 5.0
+        tried = [json.loads(text)[1] for (text,) in replies]
+        assert [one["name"] for one in tried if "name" in one] == ["ActorDeadlockError"]
+        assert await asyncio.gather(*(rooms.run(name, ["get", "done"]) for name in "ab")) == [[1], [1]]
 
 
 async def test_a_ring_through_a_nested_call_is_found(version: Version) -> None:

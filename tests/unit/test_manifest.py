@@ -115,6 +115,10 @@ def test_three_mistakes_are_all_named_at_once() -> None:
         (HEAD + "[env_vars]\nPORT=80", ("[env_vars] PORT", "in quotes")),
         (HEAD + f"[env_vars]\nA='{'x' * 5001}'", ("5,001 bytes", "5,000")),
         (HEAD + "[env_vars]\n" + "".join(f"V{n}='x'\n" for n in range(65)), ("there are 65", "at most 64")),
+        (
+            HEAD + "".join(f"[[secrets]]\nbinding='S{n}'\nname='n'\n" for n in range(101)),
+            ("there are 101", "at most 100"),
+        ),
         (HEAD + "[limits]\nrequest_ms = 30001", ("over this host's limit", "30000")),
         (HEAD + "[limits]\ncpu_ms = 0", ("above 0",)),
         (HEAD + "[limits]\ncpu_ms = nan", ("above 0",)),
@@ -137,8 +141,9 @@ def test_a_mistake_says_where_and_what_to_write(text: str, words: tuple[str, ...
 def test_exactly_the_limit_is_allowed() -> None:
     text = HEAD + "[[actors]]\nbinding='A'\ntype='" + "T" * 32 + "'\n[limits]\nrequest_ms = 30000\n[env_vars]\n"
     text += "".join(f"V{n}='{'x' * 5000}'\n" for n in range(64))
+    text += "".join(f"[[secrets]]\nbinding='S{n}'\nname='n'\n" for n in range(100))
     manifest, warnings = parse_manifest(text)
-    assert len(manifest.env_vars) == 64
+    assert (len(manifest.env_vars), len(manifest.secrets)) == (64, 100)
     assert warnings == ()
 
 

@@ -191,6 +191,18 @@ async def test_the_memories_of_a_guest_are_few(tmp_path: Path) -> None:
         assert (await room.call("x")).kind == "crashed"
 
 
+@pytest.mark.parametrize(("more", "is_refused"), [(0, False), (1, True)])
+async def test_a_table_grows_to_its_limit_and_not_one_element_more(tmp_path: Path, more: int, is_refused: bool) -> None:
+    """The guest traps as it starts if it was refused; else only its missing exports end the call."""
+    grow = f"(table.grow $t (ref.null func) (i32.const {LIMITS.table_elements_max + more}))"
+    start = f"(func $start {grow} (i32.const -1) i32.eq (if (then unreachable)))"
+    module = f"(core module $m (table $t 0 funcref) {start} (start $start)) (core instance (instantiate $m))"
+    text = f'(component {module} (instance $g) (export "tenure:edge/guest@0.1.0" (instance $g)))'
+    async with raw.room(raw.by_force(text, tmp_path)) as room:
+        outcome = await room.call("x")
+        assert (outcome.kind, "unreachable" in outcome.message) == ("crashed", is_refused)
+
+
 # The tables of this room and the world's text.
 
 

@@ -264,21 +264,23 @@ class Listener:
 
 
 async def listen(
-    path: Path,
+    where: Path | socket.socket,
     me: int,
     handlers: Handlers,
     on_open: Callable[[Link], None] = lambda link: None,
     on_lost: Callable[[Link], None] = lambda link: None,
 ) -> Listener:
-    """Take links at `path`: a socket with mode 0600 that replaces whatever socket a dead process left there.
+    """Take links at a path, whose folder must exist: a socket with mode 0600, in place of what a dead process left; or
+    on a socket that listens already, which is closed with the listener.
 
-    The folder must exist. `on_open(link)` and `on_lost(link)` are called for each link. Raises OSError.
+    `on_open(link)` and `on_lost(link)` are called for each link. Raises OSError.
     """
     listener = Listener(on_open, on_lost)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) if isinstance(where, Path) else where
     try:
         sock.setblocking(False)
-        _bind(sock, path)
+        if isinstance(where, Path):
+            _bind(sock, where)
         server = await asyncio.get_running_loop().create_unix_server(
             lambda: Link(me, handlers, listener.opened, listener.lost), sock=sock, backlog=BACKLOG
         )

@@ -47,6 +47,8 @@ class ServeConfig:
     limits: HostLimits = field(default=HOST_LIMITS)
     outbound_permitted: tuple[Network, ...] = ()
     """Networks that guests may reach although they are not public, such as a service beside the host."""
+    secrets_key: str = field(default="", repr=False)
+    """The keys that secrets are sealed with, as TENURE_SECRETS_KEY has them; "": those of a file in the data folder."""
 
 
 def parse_address(text: str) -> Address:
@@ -87,6 +89,11 @@ def permitted_networks(environ: Mapping[str, str] = os.environ) -> tuple[Network
         return tuple(ip_network(name.strip()) for name in names if name.strip())
     except ValueError as error:
         raise ValueError(f"TENURE_OUTBOUND_PERMITTED: {error}; write networks such as 10.1.0.0/16") from None
+
+
+def secrets_key(environ: Mapping[str, str] = os.environ) -> str:
+    """`TENURE_SECRETS_KEY`: see `ServeConfig.secrets_key`."""
+    return environ.get("TENURE_SECRETS_KEY", "")
 
 
 def _positive(environ: Mapping[str, str], name: str) -> float | None:

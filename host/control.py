@@ -23,14 +23,17 @@ from host.gateway.serve import AsgiApp, HypercornEdge, listening_socket
 from host.model.clock import Clock
 from host.model.ids import ActorId, host_label
 from host.model.version import Version
+from host.registry.departures import Departures
 from host.registry.first_start import OPERATOR_KEY_FILE, ensure_operator_key
 from host.registry.publish import Publisher
 from host.registry.registry import Registry
+from host.registry.sealing import open_key_ring
 from host.sandbox.component import Compiler
 from host.storage.blobs import BlobStore
 from host.storage.commit import Committer
 from host.storage.ports import Engine
 from host.supervisor.alarms import AllAlarms, RemoteAlarms
+from host.supervisor.erasing import AllActorData
 from host.supervisor.staff import Staff
 from host.telemetry.tail import Tails
 
@@ -51,13 +54,15 @@ class Control:
         self.staff: Staff
         self.registry: Registry
         self.publisher: Publisher
+        self.departures: Departures
         self._started = time.monotonic()
 
     async def build(self, stack: AsyncExitStack, storage: Engine, committer: Committer) -> None:
         """Start every room but the admin API's listener. `stack` is told how to stop them."""
         data = self.config.data_dir.absolute()
         self.staff = Staff(lambda: self.registry.changes())
-        self.registry = Registry(storage, committer, self.clock, spread=self.staff.spread)
+        ring = await asyncio.to_thread(open_key_ring, data, self.config.secrets_key)
+        self.registry = Registry(storage, committer, self.clock, spread=self.staff.spread, ring=ring)
         await self.registry.load()
         self.registry.on_change(self._forget_lines)
         blobs = await asyncio.to_thread(BlobStore, data / "blobs")
@@ -65,6 +70,9 @@ class Control:
         self.publisher = Publisher(self.registry, blobs, compiler, data / "work")
         await self.publisher.start()
         stack.push_async_callback(self.publisher.close)
+        self.departures = Departures(self.registry, self.publisher, AllActorData(self.staff, self._slots))
+        self.departures.resume()
+        stack.push_async_callback(self.departures.close)
         self.new_operator_key = await ensure_operator_key(data, self.registry)
         self.operator_key = await asyncio.to_thread(_read_key, data / OPERATOR_KEY_FILE)
 
@@ -78,7 +86,7 @@ class Control:
 
     def admin_app(self) -> AsgiApp:
         alarms = AllAlarms(self._alarm_sources, lambda actor: self._alarms_of(self._slot_of(actor)))
-        services = AdminServices(self.registry, self.publisher, self.function_url, self.status, alarms)
+        services = AdminServices(self.registry, self.publisher, self.function_url, self.status, alarms, self.departures)
         return cast(AsgiApp, create_admin_app(services))
 
     def function_url(self, label: str) -> str:
@@ -102,6 +110,10 @@ class Control:
 
     def _alarm_sources(self) -> list[RemoteAlarms]:
         return [self._alarms_of(slot) for slot in self.staff.slots]
+
+    def _slots(self) -> list[int]:
+        """All that there should be."""
+        return [0]
 
     def _slot_of(self, _actor: ActorId) -> int:
         return 0

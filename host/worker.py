@@ -14,6 +14,7 @@ from typing import Any
 from host.actors.alarms import Alarms
 from host.actors.dead import TenantAlarms
 from host.actors.directory import Directory
+from host.actors.erase import TenantState
 from host.bindings.outbound import Outbound
 from host.bindings.world import Worlds
 from host.cluster.kinds import Kind
@@ -76,6 +77,7 @@ class Worker:
             limits,
             self.serving.owner,
             worlds.of_actor,
+            self.serving.why_no_owner,
         )
         stack.callback(self.directory.close)
         worlds.connect(self.directory)
@@ -85,7 +87,8 @@ class Worker:
         stack.callback(self.alarms.close)
         stack.callback(self.scheduler.close)
         self._retire_with(worlds)
-        desk = Desk({Kind.STATUS: self._status, **all_alarms.answering(TenantAlarms(self.directory))})
+        alarms, erase = all_alarms.answering(TenantAlarms(self.directory)), TenantState(self.directory).erase
+        desk = Desk({Kind.STATUS: self._status, Kind.ERASE: erase, **alarms})
         stack.push_async_callback(desk.close)
         self.answers = {**desk.handlers, Kind.SERVE: self._serve, Kind.SNAPSHOT: self._snapshot}
 

@@ -32,6 +32,8 @@ STARTS_PER_LOOK = 8
 
 RETRIES_MAX = 6
 RETRY_FIRST_MS = 1_000
+REFUSED_RETRY_MS = 15_000
+"""An alarm whose actor's function is refused waits for it to serve again, and finds out this often."""
 WAIT_S_MAX = 1.0
 """Timers follow the monotonic clock, alarms the wall clock: looking again this often follows its steps."""
 
@@ -151,7 +153,9 @@ class Alarms:
             return True  # it fires at the next start
         now = int(self._clock.now())
         dead = retry_count >= RETRIES_MAX
-        if isinstance(error, ActorOverloadedError | ActorOutputGateError):
+        if self._directory.refused(actor.tenant, actor.type):
+            next_ms, count, dead = now + REFUSED_RETRY_MS, retry_count, False  # nobody's doing, and it may last
+        elif isinstance(error, ActorOverloadedError | ActorOutputGateError):
             next_ms, count, dead = now + RETRY_FIRST_MS, retry_count, False  # not the handler's doing
         else:
             next_ms, count = now + (RETRY_FIRST_MS << retry_count), retry_count + 1

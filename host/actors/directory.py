@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from host.actors.actor import Actor
 from host.actors.deadlock import Awaited, cycle, stuck_with
-from host.actors.ports import STOPPING, Owner, WorldOf, no_owner
+from host.actors.ports import STOPPING, Owner, Refused, WorldOf, no_owner, nothing_refused
 from host.actors.turn import Turn
 from host.model.clock import Clock, TimerHandle
 from host.model.errors import (
@@ -53,6 +53,7 @@ class Directory:
         limits: HostLimits,
         owner: Owner,
         world: WorldOf,
+        refused: Refused = nothing_refused,
     ) -> None:
         self.engine = engine
         self.committer = committer
@@ -62,6 +63,7 @@ class Directory:
         self.limits = limits
         self.owner = owner
         self.world = world
+        self.refused = refused
         self.alarm_changed: Callable[[int], None] = _no_alarms
         self._actors: dict[ActorId, Actor] = {}
         self._idle: OrderedDict[ActorId, Actor] = OrderedDict()
@@ -92,6 +94,8 @@ class Directory:
             raise ActorDeadlockError(f"this call comes back to an actor that waits for it: {_path(chain, actor)}")
         version = self.owner(actor.tenant, actor.type)
         if version is None:
+            if reason := self.refused(actor.tenant, actor.type):
+                raise ActorOverloadedError(f"the function with the actor class {actor.type!r} does not serve: {reason}")
             raise ActorTypeNotFoundError(no_owner(actor.type))
         limits = version.limits
         if len(chain) >= limits.call_depth_max:
@@ -134,6 +138,14 @@ class Directory:
         found = self._actors.get(actor)
         if found is not None:
             found.drop()
+
+    def dismiss(self, tenant: str) -> bool:
+        """Let go of a tenant's actors; False while turns of some are under way."""
+        mine = [actor for actor in self._actors.values() if actor.id.tenant == tenant]
+        for actor in mine:
+            if actor.evictable:
+                self._forget(actor)
+        return all(actor.id not in self._actors for actor in mine)
 
     # Alarms, outside of turns.
 

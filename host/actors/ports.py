@@ -13,6 +13,9 @@ from host.sandbox.ports import World
 Owner = Callable[[str, str], Version | None]
 """(tenant, actor type) -> the serving version of the function whose bundle exports the class."""
 
+Refused = Callable[[str, str], str | None]
+"""(tenant, actor type) -> why the function that exports the class does not serve for now, or None."""
+
 WorldOf = Callable[[Version, ActorId], World]
 """What an activation of this actor on this version may reach."""
 
@@ -27,3 +30,7 @@ STOPPING = "the host is stopping: try again when it is back"
 
 def no_owner(actor_type: str) -> str:
     return f"no function of this tenant exports an actor class {actor_type}"
+
+
+def nothing_refused(_tenant: str, _actor_type: str) -> str | None:
+    return None

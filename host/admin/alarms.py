@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from typing import Any
 
 from quart import Blueprint, request
 
 from host.actors.dead import DeadAlarm, WaitingAlarm
-from host.admin.auth import caller, require_key
-from host.admin.requests import flag_field, page_query, read_json, text_field
+from host.admin.auth import caller
+from host.admin.paging import cursor_of, page_query, read_cursor, wrong_cursor
+from host.admin.requests import flag_field, read_json, text_field
 from host.admin.services import services
 from host.admin.views import iso
 from host.model.errors import Unavailable, UsageError
@@ -18,7 +17,6 @@ from host.model.ids import ActorId
 from host.supervisor.alarms import AlarmSource
 
 blueprint = Blueprint("alarms", __name__)
-blueprint.before_request(require_key)
 
 LAST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999: an alarm may be set for a later one, but ISO 8601 has four digits."""
@@ -38,7 +36,7 @@ async def list_alarms() -> dict[str, Any]:
     else:
         waiting, following = await _alarms().waiting(tenant, actor_type, after, limit)
         shown = [_waiting_json(alarm) for alarm in waiting]
-    return {"alarms": shown, "next": None if following is None else _cursor_of(following)}
+    return {"alarms": shown, "next": None if following is None else cursor_of((following.type, following.name))}
 
 
 @blueprint.post("/alarms/retry")
@@ -87,18 +85,14 @@ def _moment(milliseconds: int) -> str | None:
     return iso(min(milliseconds, LAST_MS))
 
 
-def _cursor_of(actor: ActorId) -> str:
-    """Shape: URL-safe base64 of the JSON text ["type", "name"]. The tenant is always the caller's."""
-    return base64.urlsafe_b64encode(json.dumps([actor.type, actor.name]).encode()).decode().rstrip("=")
-
-
 def _actor_of(tenant: str, cursor: str) -> ActorId:
+    """A cursor holds the actor's type and name; its tenant is always the caller's."""
+    place = read_cursor(cursor)
+    if len(place) != 2 or not all(isinstance(part, str) for part in place):
+        raise wrong_cursor()
+    actor_type, name = map(str, place)
     try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        actor_type, name = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        if isinstance(actor_type, str) and isinstance(name, str):
-            (actor_type + name).encode()
-            return ActorId(tenant, actor_type, name)
-    except (ValueError, TypeError, RecursionError):
-        pass
-    raise UsageError('The "cursor" is not one that this route gave as "next".')
+        (actor_type + name).encode()
+    except UnicodeEncodeError:
+        raise wrong_cursor() from None
+    return ActorId(tenant, actor_type, name)

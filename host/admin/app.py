@@ -1,7 +1,8 @@
 """The admin API as a Quart application: `create_admin_app(services)` is an ASGI callable for Hypercorn.
 
-A blueprint for each noun; this module only puts them together with what holds for every request: a key, a request id,
-errors in one shape. The application holds no state of its own.
+A blueprint for each noun; this module only puts them together with what holds for every request: a request id, a key
+that may do it, a reply that is kept if one asks for that, errors in one shape. The application holds no state of its
+own.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from quart import Quart, g
 from quart.json.provider import DefaultJSONProvider
 from quart.wrappers import Response
 
-from host.admin import alarms, functions, problems, status, versions
+from host.admin import alarms, functions, keys, problems, secrets, status, tenants, versions
+from host.admin.access import check_declared
+from host.admin.auth import authorize
 from host.admin.bodies import AdminRequest, drain
+from host.admin.idempotency import claim_request, give_up, keep_reply
 from host.admin.requests import new_request_id
 from host.admin.services import EXTENSION, AdminServices
 
@@ -27,11 +31,14 @@ def create_admin_app(services: AdminServices) -> Quart:
         app.json.sort_keys = False  # fields come in the order that a person reads them in
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    app.before_request(_begin)
+    for step in (_begin, authorize, claim_request):
+        app.before_request(step)
     app.after_request(_end)
+    app.teardown_request(give_up)
     problems.install(app)
-    for blueprint in (status.blueprint, functions.blueprint, versions.blueprint, alarms.blueprint):
-        app.register_blueprint(blueprint, url_prefix=PREFIX)
+    for noun in (status, functions, versions, secrets, alarms, keys, tenants):
+        app.register_blueprint(noun.blueprint, url_prefix=PREFIX)
+    check_declared(app)
     return app
 
 
@@ -40,6 +47,7 @@ def _begin() -> None:
 
 
 async def _end(response: Response) -> Response:
+    await keep_reply(response)
     await drain()
     if response.status_code == 204:
         response.headers.pop("content-type", None)

@@ -6,20 +6,20 @@ from typing import Any
 
 from quart import Blueprint
 
-from host.admin.auth import caller, require_key
+from host.admin.auth import caller
+from host.admin.paging import page_of
 from host.admin.requests import flag_field, read_json, text_field
 from host.admin.services import services
 from host.admin.views import function_json
 
 blueprint = Blueprint("functions", __name__)
-blueprint.before_request(require_key)
 
 
 @blueprint.get("/functions")
 async def list_functions() -> dict[str, Any]:
-    """At most as many as a tenant may have, so there are no pages."""
-    found = services().registry.functions(caller().tenant)
-    return {"functions": [function_json(function, services()) for function in found]}
+    """In order of their name."""
+    page, following = page_of(services().registry.functions(caller().tenant), lambda function: (function.name,))
+    return {"functions": [function_json(function, services()) for function in page], "next": following}
 
 
 @blueprint.post("/functions")

@@ -6,14 +6,13 @@ id, and the caller is told that id and nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import werkzeug.exceptions
 from quart import Quart, g, jsonify
 from quart.wrappers import Response
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException
 
 from host.admin.services import services
-from host.model.errors import NotFound, TenureError, TooLarge
+from host.model.errors import MethodNotAllowed, NotFound, RequestTimeout, TenureError, TooLarge, UsageError
 from host.registry.bundle import too_large
 from host.telemetry.log import get
 
@@ -28,14 +27,10 @@ def install(app: Quart) -> None:
     app.register_error_handler(Exception, _unexpected)
 
 
-def _reply(status: int, code: str, title: str, details: Sequence[str]) -> Response:
-    response = jsonify({"errors": [{"code": code, "title": title, "detail": detail} for detail in details]})
-    response.status_code = status
-    return response
-
-
 def _known(error: TenureError) -> Response:
-    response = _reply(error.http_status, error.code, error.title, error.details)
+    errors = [{"code": error.code, "title": error.title, "detail": detail} for detail in error.details]
+    response = jsonify({"errors": errors})
+    response.status_code = error.http_status
     if error.http_status == 401:
         response.headers["www-authenticate"] = "Bearer"
     elif error.http_status == 503:
@@ -47,21 +42,22 @@ def _http(error: HTTPException) -> Response:
     """What Quart itself refuses: no such route, wrong method, a body over the limit, a malformed request."""
     status = error.code or 500
     if status == NotFound.http_status:
-        return _reply(404, NotFound.code, NotFound.title, ("There is no such route. See docs/admin-api.md.",))
+        return _known(NotFound("There is no such route. See docs/admin-api.md."))
     if status == TooLarge.http_status:
         return _known(too_large(services().publisher.limits))
-    if isinstance(error, MethodNotAllowed):
+    if isinstance(error, werkzeug.exceptions.MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
-        response = _reply(405, "method_not_allowed", error.name, (f"This route takes {allowed}.",))
+        response = _known(MethodNotAllowed(f"This route takes {allowed}."))
         response.headers["allow"] = allowed
         return response
+    if status == RequestTimeout.http_status:
+        return _known(RequestTimeout("The body did not arrive in time. Send it again on a better connection."))
     if status >= 500:
         return _unexpected(error)
-    code = error.name.lower().replace(" ", "_")
-    return _reply(status, code, error.name, ("The request is malformed; check its headers and body.",))
+    return _known(UsageError("The request is malformed; check its headers and body."))
 
 
 def _unexpected(error: Exception) -> Response:
     _log.exception("request_failed", error, request=g.request_id)
     detail = f"The host failed on this request; its log says why, under request id {g.request_id}."
-    return _reply(500, TenureError.code, TenureError.title, (detail,))
+    return _known(TenureError(detail))

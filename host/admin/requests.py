@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import orjson
-from quart import request
+from quart import g, request
 
 from host.admin.bodies import body
 from host.admin.services import services
@@ -19,9 +19,9 @@ from host.model.limits import BundleLimits
 from host.registry.bundle import too_large
 
 JSON_BYTES_MAX = 64 << 10
-PAGE_DEFAULT, PAGE_MAX = 50, 500
-"""Entries of one page of a list."""
 _WRITE_BYTES = 1 << 20
+
+C = TypeVar("C", bound=str)
 
 _process = os.urandom(6).hex()
 _count = itertools.count(1)
@@ -32,15 +32,22 @@ def new_request_id() -> str:
     return f"{_process}-a{next(_count):x}"
 
 
+async def small_body() -> bytes:
+    """The body, read once and kept. Raises TooLarge."""
+    if "small_body" not in g:
+        data = bytearray()
+        async for chunk in body():
+            data += chunk
+            if len(data) > JSON_BYTES_MAX:
+                raise TooLarge(f"The body is larger than {JSON_BYTES_MAX} bytes.")
+        g.small_body = bytes(data)
+    return cast(bytes, g.small_body)
+
+
 async def read_json(known: Collection[str]) -> dict[str, Any]:
     """The body, a JSON object with no other fields than `known`. Raises UsageError, TooLarge."""
-    data = bytearray()
-    async for chunk in body():
-        data += chunk
-        if len(data) > JSON_BYTES_MAX:
-            raise TooLarge(f"The body is larger than {JSON_BYTES_MAX} bytes.")
     try:
-        value = orjson.loads(bytes(data))
+        value = orjson.loads(await small_body())
     except orjson.JSONDecodeError as error:
         raise UsageError(f"The body is not valid JSON: {error}.") from None
     if not isinstance(value, dict):
@@ -74,12 +81,13 @@ def number_field(fields: dict[str, Any], name: str) -> int:
     return value
 
 
-def page_query() -> tuple[int, str]:
-    """(`limit`, `cursor`) of a list's page; the cursor is "" for the first one. Raises UsageError."""
-    text = request.args.get("limit", str(PAGE_DEFAULT))
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= PAGE_MAX and len(text) < 9):
-        raise UsageError(f'"limit" has to be a number from 1 to {PAGE_MAX}.')
-    return int(text), request.args.get("cursor", "")
+def choice_field(fields: dict[str, Any], name: str, known: Sequence[C], default: C) -> C:
+    """One of `known`; the default when it is absent. Raises UsageError."""
+    value = fields.get(name, default)
+    for one in known:
+        if one == value:
+            return one
+    raise UsageError(f'The field "{name}" has to be one of: {", ".join(known)}.')
 
 
 async def receive_bundle() -> Path:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from quart import current_app
 
+from host.registry.departures import Departures
 from host.registry.publish import Publisher
 from host.registry.registry import Registry
 from host.supervisor.alarms import AlarmSource
@@ -21,7 +22,7 @@ class AdminServices:
 
     `await status()` returns what the whole host has to say for itself (JSON-able: version, uptime_s, counts, ...). It
     is shown to operators; of it a tenant sees `version` and `uptime_s` only. Without `alarms` (an admin plane that
-    runs no actors) the alarms' routes answer 503.
+    runs no actors) the alarms' routes answer 503, and without `departures` the deletion of a tenant.
     """
 
     registry: Registry
@@ -29,6 +30,7 @@ class AdminServices:
     url: Callable[[str], str]
     status: Callable[[], Awaitable[Mapping[str, Any]]]
     alarms: AlarmSource | None = None
+    departures: Departures | None = None
 
 
 def services() -> AdminServices:

@@ -6,11 +6,10 @@ from typing import Any
 
 from quart import Blueprint
 
-from host.admin.auth import caller, require_key
+from host.admin.auth import caller
 from host.admin.services import services
 
 blueprint = Blueprint("status", __name__)
-blueprint.before_request(require_key)
 
 FOR_TENANTS = ("version", "uptime_s")
 
@@ -29,4 +28,4 @@ async def status() -> dict[str, Any]:
 @blueprint.get("/whoami")
 async def whoami() -> dict[str, Any]:
     key = caller()
-    return {"tenant": key.tenant, "name": key.label, "role": key.role}
+    return {"tenant": key.tenant, "name": key.label, "role": key.role, "scope": key.scope}

@@ -5,26 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from quart import Blueprint
+from quart.wrappers import Response
 
-from host.admin.auth import caller, require_key
-from host.admin.requests import number_field, page_query, read_json, receive_bundle
+from host.admin.auth import caller
+from host.admin.idempotency import claim_upload
+from host.admin.paging import page_of
+from host.admin.requests import number_field, read_json, receive_bundle
 from host.admin.services import services
 from host.admin.views import deployed_json, deployment_json, listed_version_json, version_json
-from host.model.errors import UsageError
 from host.registry.deployments import history
 
 blueprint = Blueprint("versions", __name__)
-blueprint.before_request(require_key)
-
-_NUMBER_DIGITS_MAX = 10
 
 
 @blueprint.post("/functions/<ref>/versions")
-async def ship(ref: str) -> tuple[dict[str, Any], int]:
+async def ship(ref: str) -> tuple[dict[str, Any], int] | Response:
     """The body is the bundle. 202: the version is numbered, and compiled in the background."""
     key = caller()
     function = services().registry.function(key.tenant, ref)  # before the upload: an unknown one costs nobody 50 MiB
     upload = await receive_bundle()
+    if (before := await claim_upload(upload)) is not None:
+        return before
     version = await services().publisher.begin(key.tenant, function.id, upload, key.label)
     return version_json(version), 202
 
@@ -38,33 +39,25 @@ async def get_version(ref: str, number: int) -> dict[str, Any]:
 
 @blueprint.get("/functions/<ref>/versions")
 async def list_versions(ref: str) -> dict[str, Any]:
-    """The newest first; the cursor is the number of the last one seen."""
+    """The newest first."""
     function = services().registry.function(caller().tenant, ref)
-    limit, cursor = page_query()
-    before = _before(cursor)
-    found = [one for one in services().registry.versions(function.id)[::-1] if before is None or one.number < before]
-    page = found[:limit]
+    newest_first = services().registry.versions(function.id)[::-1]
+    page, following = page_of(newest_first, lambda version: (version.number,), reverse=True)
     return {
         "versions": [listed_version_json(one, serving=one.number == function.serving) for one in page],
-        "next": str(page[-1].number) if len(found) > limit else None,
+        "next": following,
     }
-
-
-def _before(cursor: str) -> int | None:
-    if not cursor:
-        return None
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= _NUMBER_DIGITS_MAX):
-        raise UsageError('The "cursor" is not one that this route gave as "next".')
-    return int(cursor)
 
 
 @blueprint.get("/functions/<ref>/deployments")
 async def list_deployments(ref: str) -> dict[str, Any]:
-    """The newest first. As many as are kept, so there are no pages."""
+    """The newest first."""
     function = services().registry.function(caller().tenant, ref)
     past = history(function)
     ends = [one.since_ms for one in past[1:]]
-    return {"deployments": [deployment_json(one, end) for one, end in zip(past, [*ends, None], strict=True)][::-1]}
+    newest_first = list(zip(past, [*ends, None], strict=True))[::-1]
+    page, following = page_of(newest_first, lambda one: (one[0].since_ms, one[0].version), reverse=True)
+    return {"deployments": [deployment_json(one, end) for one, end in page], "next": following}
 
 
 @blueprint.post("/functions/<ref>/deployments")

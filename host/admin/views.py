@@ -7,7 +7,15 @@ from typing import Any
 
 from host.admin.services import AdminServices
 from host.registry.deployments import Deployed
-from host.registry.records import Deployment, FunctionRecord, VersionRecord
+from host.registry.records import (
+    ApiKeyRecord,
+    Deployment,
+    FunctionRecord,
+    SecretRecord,
+    TenantRecord,
+    VersionRecord,
+)
+from host.registry.registry import Registry
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,6 +57,7 @@ def version_json(version: VersionRecord) -> dict[str, Any]:
         "number": version.number,
         "status": version.status,
         "created_at": iso(version.created_ms),
+        "by": version.by,
         "actors": _actors(version),
         "actor_types": list(version.actor_types),
         "handler": version.has_handler,
@@ -66,6 +75,7 @@ def listed_version_json(version: VersionRecord, *, serving: bool) -> dict[str, A
         "number": version.number,
         "status": version.status,
         "created_at": iso(version.created_ms),
+        "by": version.by,
         "digest": version.digest,
         "size": version.size,
         "serving": serving,
@@ -85,6 +95,42 @@ def deployment_json(deployment: Deployment, end_ms: float | None) -> dict[str, A
 
 def deployed_json(deployed: Deployed) -> dict[str, Any]:
     return {**deployment_json(deployed.deployment, None), "warnings": list(deployed.warnings)}
+
+
+def tenant_json(tenant: TenantRecord, registry: Registry) -> dict[str, Any]:
+    return {
+        "id": tenant.id,
+        "status": tenant.status,
+        "created_at": iso(tenant.created_ms),
+        "status_since": iso(tenant.status_ms or tenant.created_ms),
+        "functions": len(registry.functions(tenant.id)),
+        "keys": len(registry.accounts.keys(tenant.id)),
+        "secrets": len(registry.secrets.of_tenant(tenant.id)),
+    }
+
+
+def key_json(key: ApiKeyRecord, last_used_ms: float | None) -> dict[str, Any]:
+    """Never with the key itself."""
+    return {
+        "id": key.id,
+        "name": key.label,
+        "scope": key.scope,
+        "role": key.role,
+        "created_at": iso(key.created_ms),
+        "expires_at": iso(key.expires_ms),
+        "last_used_at": iso(last_used_ms),
+    }
+
+
+def secret_json(secret: SecretRecord, registry: Registry) -> dict[str, Any]:
+    """Never with the value. `used_by`: the functions whose serving version binds it."""
+    return {
+        "name": secret.name,
+        "created_at": iso(secret.created_ms),
+        "updated_at": iso(secret.updated_ms),
+        "by": secret.by,
+        "used_by": registry.users_of_secret(secret.tenant, secret.name),
+    }
 
 
 def _actors(version: VersionRecord) -> list[dict[str, str]]:

@@ -166,7 +166,7 @@ class Worlds:
                 {
                     "actors": [{"binding": binding.binding, "type": binding.type} for binding in manifest.actors],
                     "vars": dict(manifest.env_vars),
-                    "secrets": {},
+                    "secrets": dict(version.secrets),
                 }
             )
             found = self._rendered[version] = (before, b"," + rest[1:])

@@ -19,3 +19,4 @@ class Kind(IntEnum):
     ALARMS = 35  # request: which, and which page -> alarms
     ALARMS_RETRY = 36  # request: one actor, or all of a type -> how many were put back
     LINES = 37  # post, to control: lines that functions logged
+    ERASE = 38  # request: a tenant that is deleted -> nothing, once nothing of its actors is left

@@ -25,7 +25,7 @@ from host.gateway import problems, translate
 from host.gateway.hostname import HostNames
 from host.gateway.limits import EDGE_LIMITS, EdgeLimits
 from host.gateway.requestid import new_request_id
-from host.model.errors import TenureError, Unavailable
+from host.model.errors import MethodNotAllowed, RequestTimeout, TenureError, Unavailable
 from host.model.message import HttpRequest, HttpResponse, body_to_wire
 from host.model.version import Version
 from host.telemetry import log as logs
@@ -123,7 +123,7 @@ class Gateway:
         if len(head.block) + target_bytes > self._limits.head_bytes_max:
             raise problems.HeadersTooLarge(f"URL and headers are over {self._limits.head_bytes_max} bytes together.")
         if scope["method"] == "CONNECT":
-            raise problems.MethodNotAllowed("This is not a proxy: CONNECT is not served.")
+            raise MethodNotAllowed("This is not a proxy: CONNECT is not served.")
         if head.upgrade == b"websocket":
             raise problems.NotImplementedHere("WebSockets are not served.")
         label = self._names.label(head.host)
@@ -159,7 +159,7 @@ class Gateway:
                         return b"".join(chunks)
                     message = await receive()
         except TimeoutError:
-            raise problems.RequestTimeout(f"The body did not arrive in {self._limits.body_wall_s:g} s.") from None
+            raise RequestTimeout(f"The body did not arrive in {self._limits.body_wall_s:g} s.") from None
 
     async def _refuse(
         self, error: TenureError, request_id: bytes, scope: Scope, receive: Receive, send: Send, upload_left: bool

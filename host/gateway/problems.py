@@ -14,14 +14,6 @@ from host.model.errors import ActorError, HostError, NotFound, TenureError, Usag
 RETRY_AFTER_S = b"1"
 
 
-class MethodNotAllowed(UsageError):
-    code, title, http_status = "method_not_allowed", "Method not allowed", 405
-
-
-class RequestTimeout(UsageError):
-    code, title, http_status = "request_timeout", "Request timeout", 408
-
-
 class HeadersTooLarge(UsageError):
     code, title, http_status = "headers_too_large", "Headers too large", 431
 

@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from host.gateway import problems
 from host.gateway.limits import EdgeLimits
 from host.gateway.requestid import new_request_id
-from host.model.errors import TenureError, UsageError
+from host.model.errors import RequestTimeout, TenureError, UsageError
 
 
 class JoiningTransport:
@@ -110,7 +110,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         if self._head_open:
             if now - self._head_since > self._limits.head_wall_s:
-                self._refuse(problems.RequestTimeout(f"The headers did not arrive in {self._limits.head_wall_s:g} s."))
+                self._refuse(RequestTimeout(f"The headers did not arrive in {self._limits.head_wall_s:g} s."))
         elif self.timeout_keep_alive_task is None:
             self.transport.close()
 

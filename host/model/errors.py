@@ -2,7 +2,8 @@
 
     TenureError                 code, title, http_status, retryable; `detail` is what the caller reads
     ├── UsageError              the caller's input is wrong (400 family)
-    │   ├── Unauthorized 401, Forbidden 403, NotFound 404, Conflict 409, TooLarge 413, BundleError 422
+    │   ├── Unauthorized 401, Forbidden 403, NotFound 404, MethodNotAllowed 405, RequestTimeout 408, Conflict 409
+    │   ├── TooLarge 413, IdempotencyKeyReused 422, BundleError 422
     ├── HostError               the host could not do it (500 family)
     │   ├── Unavailable 503, StorageBroken 503
     └── GuestError              the tenant's code failed; `name` is what a guest reads as `err.name`
@@ -48,12 +49,26 @@ class NotFound(UsageError):
     code, title, http_status = "not_found", "Not found", 404
 
 
+class MethodNotAllowed(UsageError):
+    code, title, http_status = "method_not_allowed", "Method not allowed", 405
+
+
+class RequestTimeout(UsageError):
+    code, title, http_status = "request_timeout", "Request timeout", 408
+
+
 class Conflict(UsageError):
     code, title, http_status = "conflict", "Conflict", 409
 
 
 class TooLarge(UsageError):
     code, title, http_status = "too_large", "Too large", 413
+
+
+class IdempotencyKeyReused(UsageError):
+    """An idempotency key that belongs to another request."""
+
+    code, title, http_status = "idempotency_key_reused", "Idempotency key reused", 422
 
 
 class BundleError(UsageError):

@@ -26,6 +26,7 @@ from host.model.manifest_tables import (
     binding_name,
     read_compatibility_date,
     read_name,
+    shown,
     text_key,
     warn_unknown,
 )
@@ -36,6 +37,7 @@ ENTRIES_MAX = 100
 """At most this many [[actors]], and this many hosts in [outbound]."""
 
 RESERVED_BINDINGS = frozenset({"SECRETS"})
+SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 PLACEHOLDER_ID = "..."
 """What the documentation shows in place of a function id; read as if the key were absent."""
 
@@ -258,6 +260,11 @@ def _read_secrets(
         name = text_key(found, entry, "name", where, example='name = "stripe-key"')
         if binding is not None:
             binding_name(found, where, "binding", binding, taken)
+        if name is not None and not SECRET_NAME.fullmatch(name):
+            found.mistake(
+                f"{where} name: {shown(name)} cannot be a secret's name; write at most 128 letters, digits, dots, "
+                "hyphens and underscores, beginning with a letter or digit."
+            )
         if binding is not None and name is not None:
             secrets.append(SecretBinding(binding, name))
     if len(secrets) > limits.secrets_max:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from host.model.limits import LIMITS, Limits
@@ -13,6 +14,7 @@ class Version:
     """One immutable version. Compared by identity: the registry holds exactly one object for each.
 
     `actor_types` are the actor classes that the component exports; `artifact` is the path of the compiled component.
+    `secrets` are the values of the manifest's [[secrets]] by binding, of those that have one; they are in no log.
     """
 
     tenant: str
@@ -26,3 +28,4 @@ class Version:
     actor_types: tuple[str, ...]
     sdk: str = ""
     limits: Limits = field(default=LIMITS)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -23,10 +23,10 @@ async def ensure_operator_key(data_dir: Path, registry: Registry) -> bool:
 
     Raises HostError when the file is there with something else in it.
     """
-    if registry.has_operator_key():
+    if registry.accounts.has_operator_key():
         return False
     key = await asyncio.to_thread(_write_or_read, data_dir / OPERATOR_KEY_FILE)
-    await registry.create_key(DEFAULT_TENANT, "operator", "operator", key=key)
+    await registry.accounts.create_key(DEFAULT_TENANT, "operator", "operator", key=key)
     return True
 
 

@@ -68,6 +68,17 @@ class Compiler(Protocol):
         ...
 
 
+class ActorData(Protocol):
+    """`actors.erase.TenantState`: what actors of this host have stored."""
+
+    async def erase(self, tenant: str) -> None:
+        """Remove the state and the alarms of all actors of a tenant that nothing serves any more, durably.
+
+        Waits for turns that are under way. May be called again. Raises Unavailable, StorageBroken.
+        """
+        ...
+
+
 Spread = Callable[[Change], Awaitable[None]]
 """`supervisor.staff.Staff.spread`: tell a change to all that serve, in order, before it returns; the result is done
 when all that live serve by it. Never raises.

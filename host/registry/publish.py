@@ -194,7 +194,7 @@ class Publisher:
             folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self.work_dir, prefix="bundle-"))
             try:
                 bundle, manifest, warnings = await asyncio.to_thread(self._read, function, upload, folder)
-                version = await self._store(function, bundle, manifest, warnings)
+                version = await self._store(function, bundle, manifest, warnings, by)
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
                 await asyncio.to_thread(upload.unlink, missing_ok=True)
@@ -218,13 +218,18 @@ class Publisher:
         return bundle, manifest, warnings
 
     async def _store(
-        self, function: FunctionRecord, bundle: Bundle, manifest: Manifest, warnings: tuple[str, ...]
+        self, function: FunctionRecord, bundle: Bundle, manifest: Manifest, warnings: tuple[str, ...], by: str
     ) -> VersionRecord:
         async with self._files:
             digest = await asyncio.to_thread(self._blobs.put_file, bundle.component)
             try:
                 version, unused = await self._registry.add_version(
-                    function.id, digest=digest, size=bundle.component_bytes, manifest=manifest, warnings=warnings
+                    function.id,
+                    digest=digest,
+                    size=bundle.component_bytes,
+                    manifest=manifest,
+                    warnings=warnings,
+                    by=by,
                 )
             except TenureError:
                 await self._forget([digest])

@@ -19,13 +19,22 @@ DEFAULT_TENANT = "default"
 
 FunctionStatus = Literal["created", "deploy_ok", "deploy_failed"]
 VersionStatus = Literal["compiling", "deploy_ok", "deploy_failed"]
+TenantStatus = Literal["active", "suspended", "deleting"]
 Role = Literal["operator", "tenant"]
+Scope = Literal["read", "deploy", "admin"]
+
+SCOPES: tuple[Scope, ...] = ("read", "deploy", "admin")
+"""What a key may do. Each includes those before it: a key that deploys has to see what became of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TenantRecord:
+    """`status_ms` is when it last changed its status. One that is "deleting" is gone but for what is still removed."""
+
     id: str
     created_ms: float
+    status: TenantStatus = "active"
+    status_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,7 @@ class VersionRecord:
     """One version as it was shipped. `size` is that of the component in bytes, `digest` its SHA-256 in hex.
 
     `actor_types`, `has_handler` and `sdk` are known once it is compiled. `actor_types` are the exported actor classes.
+    `by` is the label of the API key that shipped it, "" if unknown.
     """
 
     function_id: str
@@ -78,21 +88,67 @@ class VersionRecord:
     actor_types: tuple[str, ...] = ()
     has_handler: bool = False
     sdk: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyRecord:
-    """An API key as it is stored: `hash` is the SHA-256 of the key, in hex. The key itself is kept nowhere."""
+    """An API key as it is stored: `hash` is the SHA-256 of the key, in hex. The key itself is kept nowhere.
+
+    `role` says whose it is, `scope` how far it goes. A key that was made before there were scopes may do everything.
+    """
 
     hash: str
     tenant: str
     label: str
     role: Role
     created_ms: float
+    scope: Scope = "admin"
+    expires_ms: float | None = None
+
+    @property
+    def id(self) -> str:
+        """Names the key to people: the hash's first 12 digits, of no use to anyone who guesses keys."""
+        return self.hash[:12]
+
+    def allows(self, scope: Scope) -> bool:
+        return SCOPES.index(self.scope) >= SCOPES.index(scope)
 
 
-Record = TenantRecord | FunctionRecord | VersionRecord | ApiKeyRecord
-R = TypeVar("R", TenantRecord, FunctionRecord, VersionRecord, ApiKeyRecord)
+@dataclass(frozen=True, slots=True)
+class SecretRecord:
+    """A secret as it is stored: `sealed` is its value as `sealing` seals it with the key named `key`.
+
+    `by` is the label of the API key that stored the value.
+    """
+
+    tenant: str
+    name: str
+    key: str
+    sealed: str
+    created_ms: float
+    updated_ms: float
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReplyRecord:
+    """A request that was sent with an idempotency key, and what was replied; `replies` says what is in the fields.
+
+    `status` is None while the request is carried out.
+    """
+
+    tenant: str
+    id: str
+    digest: str
+    created_ms: float
+    status: int | None = None
+    content_type: str = ""
+    sealed: str = ""
+
+
+Record = TenantRecord | FunctionRecord | VersionRecord | ApiKeyRecord | SecretRecord | KeptReplyRecord
+R = TypeVar("R", TenantRecord, FunctionRecord, VersionRecord, ApiKeyRecord, SecretRecord, KeptReplyRecord)
 
 
 def _deployments(stored: Any) -> tuple[Deployment, ...]:

@@ -1,49 +1,44 @@
 """The registry: every tenant, function, version and API key of the host, in memory, with the engine behind it.
 
 A change is checked, written, synced, and only then seen: by the caller, by readers, by what serves. Changes run one
-after the other under one lock (they are rare, and each is a check plus a write), and run to their end even if the
-caller goes away, so memory and disk cannot come apart. Reads never wait.
+after the other, each to its end (`changes`). Reads never wait.
 
 Invariants: labels are unique on the host; names are unique in a tenant; an actor type has one owner in a tenant;
 version numbers are never used twice; a version never changes once it is `deploy_ok` or `deploy_failed`.
 
-Not here: bundles, blobs and compiling (`publish`), the look-ups of the hot path (`serving`).
+Not here: tenants and keys (`accounts`), what secrets hold (`secrets`), bundles, blobs and compiling (`publish`), the
+look-ups of the hot path (`serving`).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 from host.model.clock import Clock
 from host.model.errors import Conflict, NotFound, UsageError
 from host.model.ids import FUNCTION_NAME
 from host.model.limits import LIMITS, TENANT_LIMITS, Limits, TenantLimits
 from host.model.manifest import Manifest
+from host.model.version import Version
 from host.registry import deployments, ownership, store
-from host.registry.auth import ApiKeys, hash_key, new_key
+from host.registry.accounts import Accounts
+from host.registry.changes import Changes
 from host.registry.deployments import Deployed
 from host.registry.labels import free_label
 from host.registry.ports import CompiledComponent, Durable, Spread, nowhere
-from host.registry.records import (
-    DEFAULT_TENANT,
-    ApiKeyRecord,
-    FunctionRecord,
-    Role,
-    TenantRecord,
-    VersionRecord,
-)
+from host.registry.records import FunctionRecord, TenantRecord, TenantStatus, VersionRecord
+from host.registry.replies import KeptReplies
+from host.registry.sealing import KeyRing
+from host.registry.secrets import Secrets
 from host.registry.serving import Change, OnChange, Serving, runnable, serves
 from host.storage.ports import Engine
 
 RESTARTED = "The host was restarted while this version was compiling. Ship it again."
+SUSPENDED = "The tenant of this function is suspended by the host's operator."
 PREPARING = "The function is being prepared after a restart of the host. Try again in a moment."
-
-T = TypeVar("T")
 
 
 class Registry:
@@ -56,6 +51,7 @@ class Registry:
         clock: Clock,
         *,
         spread: Spread = nowhere,
+        ring: KeyRing | None = None,
         limits: Limits = LIMITS,
         tenant_limits: TenantLimits = TENANT_LIMITS,
     ) -> None:
@@ -63,15 +59,15 @@ class Registry:
         self.tenant_limits = tenant_limits
         self._store = store.Store(engine, committer)
         self._clock = clock
-        self._lock = asyncio.Lock()
-        self._changes: set[asyncio.Task[Any]] = set()
-        self._tenants: dict[str, TenantRecord] = {}
+        self._changes = Changes()
+        self.accounts = Accounts(self._store, self._changes, clock)
+        self.replies = KeptReplies(self._store, clock)
+        self.secrets = Secrets(self._store, self._changes, self.accounts, ring, clock, tenant_limits, self._renew)
         self._functions: dict[str, FunctionRecord] = {}
         self._names: dict[tuple[str, str], str] = {}
         self._labels: set[str] = set()
         self._versions: dict[str, dict[int, VersionRecord]] = {}
         self._uses: Counter[str] = Counter()
-        self._keys = ApiKeys(clock)
         self._serving = Serving()
         self._spread = spread
         self.route = self._serving.route
@@ -82,8 +78,9 @@ class Registry:
         """why_unavailable(label) -> str | None: why a deployed function has no route at the moment."""
         self.changes = self._serving.changes
         """changes() -> list[Change]: what a replica that joins now has to follow first."""
-        self.authenticate = self._keys.authenticate
+        self.authenticate = self.accounts.authenticate
         """authenticate(key) -> ApiKeyRecord | None"""
+        self.create_tenant, self.create_key = self.accounts.create_tenant, self.accounts.create_key
 
     async def load(self) -> None:
         """Read everything that is stored and settle what the last process left half-done.
@@ -91,10 +88,9 @@ class Registry:
         No version serves yet: `activate` is called for each deployed one when its artifact is there.
         Raises UnreadableRecord, StorageBroken.
         """
-        for tenant in self._store.read(TenantRecord):
-            self._tenants[tenant.id] = tenant
-        for key in self._store.read(ApiKeyRecord):
-            self._keys.add(key)
+        await self.accounts.load()
+        await self.secrets.load()
+        self.replies.load()
         for function in self._store.read(FunctionRecord):
             self._remember_function(function)
             if function.serving is not None:
@@ -102,8 +98,6 @@ class Registry:
         for version in self._store.read(VersionRecord):
             if version.function_id in self._functions:
                 self._remember_version(version)
-        if DEFAULT_TENANT not in self._tenants:
-            await self._change(self._create_tenant(DEFAULT_TENANT))
         for versions in list(self._versions.values()):
             for version in list(versions.values()):
                 if version.status == "compiling":
@@ -113,43 +107,39 @@ class Registry:
         """Call `callback(old, new)` whenever another version serves a label; None: no version does."""
         self._serving.on_change(callback)
 
-    # --- tenants and keys ---------------------------------------------------------------------------------------------
+    # --- tenants ------------------------------------------------------------------------------------------------------
 
-    def tenants(self) -> list[TenantRecord]:
-        return list(self._tenants.values())
-
-    async def _create_tenant(self, tenant_id: str) -> TenantRecord:
-        tenant = TenantRecord(tenant_id, self._clock.now())
-        await self._store.commit([store.put_tenant(tenant)])
-        self._tenants[tenant_id] = tenant
-        return tenant
-
-    async def create_tenant(self, tenant_id: str) -> TenantRecord:
-        """Raises Conflict."""
+    async def set_tenant_status(self, tenant_id: str, status: TenantStatus) -> TenantRecord:
+        """What a suspended tenant has is refused, what one has that is deleted is gone. Raises NotFound, Conflict."""
 
         async def change() -> TenantRecord:
-            if tenant_id in self._tenants:
-                raise Conflict(f"There is a tenant {tenant_id!r} already; choose another id.")
-            return await self._create_tenant(tenant_id)
+            before = self.accounts.tenant(tenant_id).status
+            tenant = await self.accounts.set_status(tenant_id, status)
+            for function in self.functions(tenant_id) if status != before else ():
+                if status == "deleting":
+                    await self._change_serving(Change(function.label))
+                elif (version := self._ready_version(function)) is not None:
+                    await self._change_serving(self._serves(version))
+            return tenant
 
-        return await self._change(change())
+        return await self._changes.run(change())
 
-    async def create_key(self, tenant: str, label: str, role: Role, *, key: str | None = None) -> str:
-        """A new API key of a tenant. It is returned here and never again. Raises NotFound."""
-        key = key or new_key()
+    async def _renew(self, tenant: str, secret: str) -> None:
+        """What binds the secret gets its new value the way it gets a new version."""
+        for function in self.functions(tenant):
+            version = self._ready_version(function)
+            if version is not None and any(one.name == secret for one in version.manifest.secrets):
+                values = self.secrets.values(tenant, version.manifest)
+                await self._change_serving(self._serves(replace(version, secrets=values)))
 
-        async def change() -> str:
-            if tenant not in self._tenants:
-                raise NotFound(f"There is no tenant {tenant!r}.")
-            record = ApiKeyRecord(hash_key(key), tenant, label, role, self._clock.now())
-            await self._store.commit([store.put_api_key(record)])
-            self._keys.add(record)
-            return key
-
-        return await self._change(change())
-
-    def has_operator_key(self) -> bool:
-        return bool(self._keys.of_role("operator"))
+    def users_of_secret(self, tenant: str, secret: str) -> list[str]:
+        """Names of the functions whose deployed version binds a secret."""
+        deployed = ((one, self.version(one.id, one.serving)) for one in self.functions(tenant) if one.serving)
+        return [
+            function.name
+            for function, version in deployed
+            if any(bound.name == secret for bound in version.manifest.secrets)
+        ]
 
     # --- functions ----------------------------------------------------------------------------------------------------
 
@@ -178,8 +168,7 @@ class Registry:
             )
 
         async def change() -> FunctionRecord:
-            if tenant not in self._tenants:
-                raise NotFound(f"There is no tenant {tenant!r}.")
+            self.accounts.check_there(tenant)
             if (tenant, name) in self._names:
                 raise Conflict(f"There is a function {name!r} already. Choose another name or delete that one first.")
             if len(self.functions(tenant)) >= self.tenant_limits.functions_max:
@@ -192,7 +181,7 @@ class Registry:
             self._remember_function(function)
             return function
 
-        return await self._change(change())
+        return await self._changes.run(change())
 
     async def delete_function(self, tenant: str, ref: str) -> tuple[str, ...]:
         """Remove a function with its versions; its route goes at once. Returns the digests nobody uses any more."""
@@ -209,7 +198,7 @@ class Registry:
             self._versions.pop(function.id, None)
             return self._release(versions.values())
 
-        return await self._change(change())
+        return await self._changes.run(change())
 
     # --- versions -----------------------------------------------------------------------------------------------------
 
@@ -232,7 +221,14 @@ class Registry:
         return {digest for digest, count in self._uses.items() if count}
 
     async def add_version(
-        self, function_id: str, *, digest: str, size: int, manifest: Manifest, warnings: Sequence[str] = ()
+        self,
+        function_id: str,
+        *,
+        digest: str,
+        size: int,
+        manifest: Manifest,
+        warnings: Sequence[str] = (),
+        by: str = "",
     ) -> tuple[VersionRecord, tuple[str, ...]]:
         """(the new version, in status "compiling"; the digests that dropping the oldest versions left unused)."""
 
@@ -247,6 +243,7 @@ class Registry:
                 self._clock.now(),
                 manifest,
                 tuple(warnings),
+                by=by,
             )
             old = self._beyond_kept(function)
             changed = replace(function, next_number=version.number + 1)
@@ -258,7 +255,7 @@ class Registry:
                 del self._versions[function_id][one.number]
             return version, self._release(old)
 
-        return await self._change(change())
+        return await self._changes.run(change())
 
     async def deploy(self, function_id: str, number: int, compiled: CompiledComponent, by: str = "") -> Deployed:
         """Make a version serve, one that is new or one that did before; `by` is the label of the key that asked.
@@ -283,6 +280,7 @@ class Registry:
             before = () if function.serving is None else self.version(function_id, function.serving).actor_types
             users = ownership.users(others, set(before) - set(exported))
             odd = ownership.warnings(version.manifest, compiled.actors, before, owners, users)
+            odd += self.secrets.warnings(function.tenant, version.manifest)
             if version.status == "compiling":
                 version = replace(
                     version,
@@ -293,10 +291,10 @@ class Registry:
                     sdk=compiled.sdk,
                 )
             function = deployments.deployed(function, number, self._clock.now(), by)
-            await self._settle(function, version, serves(runnable(function, version, compiled.artifact, self.limits)))
+            await self._settle(function, version, self._serves(self._runnable(function, version, compiled.artifact)))
             return Deployed(version, function.history[-1], tuple(odd))
 
-        return await self._change(change())
+        return await self._changes.run(change())
 
     async def fail(self, function_id: str, number: int, errors: Sequence[str]) -> VersionRecord:
         """A version cannot be deployed. What served before still serves. Raises NotFound."""
@@ -308,21 +306,40 @@ class Registry:
             await self._settle(function, version)
             return version
 
-        return await self._change(change())
+        return await self._changes.run(change())
 
     def activate(self, function_id: str, number: int, artifact: Path) -> bool:
         """After a restart: the deployed version's artifact is there, so it serves. False if it was replaced since."""
-        function = self._functions.get(function_id)
-        if function is None or function.serving != number or self._serving.route(function.label) is not None:
+        function = self._unserved(function_id)
+        if function is None or function.serving != number:
             return False
-        self._change_serving(serves(runnable(function, self.version(function_id, number), artifact, self.limits)))
+        version = self._runnable(function, self.version(function_id, number), artifact)
+        self._change_serving(self._serves(version))
         return True
 
     def hold(self, function_id: str, reason: str) -> None:
         """After a restart: say why a deployed function does not serve."""
-        function = self._functions.get(function_id)
-        if function is not None and self._serving.route(function.label) is None:
+        if (function := self._unserved(function_id)) is not None:
             self._change_serving(Change(function.label, reason=reason))
+
+    def _unserved(self, function_id: str) -> FunctionRecord | None:
+        """A function of which there is no version yet that is ready to serve."""
+        function = self._functions.get(function_id)
+        return function if function is not None and self._ready_version(function) is None else None
+
+    def _ready_version(self, function: FunctionRecord) -> Version | None:
+        """What serves, or would if it were not refused."""
+        change = self._serving.change(function.label)
+        return None if change is None else change.version
+
+    def _runnable(self, function: FunctionRecord, version: VersionRecord, artifact: Path) -> Version:
+        values = self.secrets.values(function.tenant, version.manifest)
+        return replace(runnable(function, version, artifact, self.limits), secrets=values)
+
+    def _serves(self, version: Version) -> Change:
+        """`version` serves from now on, unless its tenant is suspended: then it is refused."""
+        change = serves(version)
+        return change if self.accounts.is_active(version.tenant) else change._replace(reason=SUSPENDED)
 
     def _others(self, function: FunctionRecord) -> ownership.Deployed:
         """The tenant's functions that serve, each with the version that does, without `function` itself."""
@@ -337,23 +354,6 @@ class Registry:
         return unused[: max(excess, 0)]
 
     # --- how a change is made -----------------------------------------------------------------------------------------
-
-    async def _change(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` after the changes before it, to its end even when the caller is cancelled meanwhile."""
-
-        async def in_turn() -> T:
-            async with self._lock:
-                return await work
-
-        task = asyncio.ensure_future(in_turn())
-        self._changes.add(task)
-        task.add_done_callback(self._changed)
-        return await asyncio.shield(task)
-
-    def _changed(self, task: asyncio.Task[Any]) -> None:
-        self._changes.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: when the caller went away nobody else looks
 
     async def _settle(self, function: FunctionRecord, version: VersionRecord, change: Change | None = None) -> None:
         """What a change of what serves leads to is seen only when it is done everywhere."""

@@ -87,6 +87,10 @@ class Serving:
         """Call `callback(old, new)` whenever another version serves a label; None: no version does."""
         self._callbacks.append(callback)
 
+    def change(self, label: str) -> Change | None:
+        """What a host label is now; None for one that is no function's, or of one that was never deployed."""
+        return self._changes.get(label)
+
     def changes(self) -> list[Change]:
         """What makes an empty replica the same as this."""
         return list(self._changes.values())

@@ -7,10 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 
 from host.model.errors import StorageBroken, Unavailable
 from host.registry.ports import Durable
-from host.registry.records import ApiKeyRecord, FunctionRecord, R, Record, TenantRecord, VersionRecord, decode, encode
+from host.registry.records import (
+    ApiKeyRecord,
+    FunctionRecord,
+    KeptReplyRecord,
+    R,
+    Record,
+    SecretRecord,
+    TenantRecord,
+    VersionRecord,
+    decode,
+    encode,
+)
 from host.storage import keys
 from host.storage.ports import Engine, Write
 
@@ -19,6 +31,8 @@ _RANGES: dict[type[Record], keys.Range] = {
     FunctionRecord: keys.FUNCTIONS,
     VersionRecord: keys.VERSIONS,
     ApiKeyRecord: keys.API_KEYS,
+    SecretRecord: keys.SECRETS,
+    KeptReplyRecord: keys.KEPT_REPLIES,
 }
 
 
@@ -40,6 +54,36 @@ def put_version(tenant: str, version: VersionRecord) -> Write:
 
 def put_api_key(key: ApiKeyRecord) -> Write:
     return keys.api_key_key(bytes.fromhex(key.hash)), encode(key)
+
+
+def put_api_key_use(key: ApiKeyRecord, used_ms: float) -> Write:
+    return keys.api_key_use_key(bytes.fromhex(key.hash)), b"%d" % used_ms
+
+
+def drop_tenant(tenant: TenantRecord) -> Write:
+    return keys.tenant_key(tenant.id), None
+
+
+def drop_api_key(key: ApiKeyRecord) -> list[Write]:
+    """The key and when it was used."""
+    name = bytes.fromhex(key.hash)
+    return [(keys.api_key_key(name), None), (keys.api_key_use_key(name), None)]
+
+
+def put_secret(secret: SecretRecord) -> Write:
+    return keys.secret_key(secret.tenant, secret.name), encode(secret)
+
+
+def drop_secret(secret: SecretRecord) -> Write:
+    return keys.secret_key(secret.tenant, secret.name), None
+
+
+def put_kept_reply(reply: KeptReplyRecord) -> Write:
+    return keys.kept_reply_key(reply.tenant, bytes.fromhex(reply.id)), encode(reply)
+
+
+def drop_kept_reply(reply: KeptReplyRecord) -> Write:
+    return keys.kept_reply_key(reply.tenant, bytes.fromhex(reply.id)), None
 
 
 def drop_function(function: FunctionRecord) -> Write:
@@ -66,6 +110,16 @@ class Store:
             except (ValueError, KeyError, TypeError) as error:
                 raise UnreadableRecord(f"The {kind.__name__} at key {key.hex()} cannot be read: {error!r}") from error
         return records
+
+    def api_key_uses(self) -> dict[str, float]:
+        """When each key was last used, by its hash. Blocks."""
+        start, end = keys.API_KEY_USES
+        return {key[1:].hex(): float(value) for key, value in self._engine.scan(start, end)}
+
+    def note(self, write: Write) -> None:
+        """Write something that may be lost: it is durable whenever the next commit is. Never raises."""
+        with suppress(OSError, StorageBroken):
+            self._durable.write([write])
 
     async def commit(self, writes: Iterable[Write]) -> None:
         """Write all of `writes` or nothing; returns once they are durable. Raises StorageBroken, Unavailable."""

@@ -40,6 +40,9 @@ class Kind(IntEnum):
     FUNCTION = 0x21  # text tenant, text function id -> JSON
     VERSION = 0x22  # text tenant, text function id, u32 number -> JSON
     API_KEY = 0x23  # rest hash of the key -> JSON
+    API_KEY_USE = 0x24  # rest hash of the key -> when it was last used, ms since 1970 as decimal text
+    SECRET = 0x25  # text tenant, text name -> JSON
+    KEPT_REPLY = 0x26  # text tenant, rest hash -> JSON
 
 
 _STATE, _ACTOR, _ALARM, _DEAD_ALARM, _TENANT, _FUNCTION, _VERSION, _API_KEY = (
@@ -55,6 +58,7 @@ _STATE, _ACTOR, _ALARM, _DEAD_ALARM, _TENANT, _FUNCTION, _VERSION, _API_KEY = (
         Kind.API_KEY,
     )
 )
+_API_KEY_USE, _SECRET, _KEPT_REPLY = (bytes([kind]) for kind in (Kind.API_KEY_USE, Kind.SECRET, Kind.KEPT_REPLY))
 _END = b"\x00\x01"
 _U64_MAX = (1 << 64) - 1
 
@@ -216,10 +220,28 @@ def api_key_key(key_hash: bytes) -> bytes:
     return _API_KEY + key_hash
 
 
+def api_key_use_key(key_hash: bytes) -> bytes:
+    """Shape: 24, rest hash."""
+    return _API_KEY_USE + key_hash
+
+
+def secret_key(tenant: str, name: str) -> bytes:
+    """Shape: 25, text tenant, text name."""
+    return _SECRET + _text(tenant) + _text(name)
+
+
+def kept_reply_key(tenant: str, request: bytes) -> bytes:
+    """Shape: 26, text tenant, rest hash."""
+    return _KEPT_REPLY + _text(tenant) + request
+
+
 TENANTS: Range = under(_TENANT)
 FUNCTIONS: Range = under(_FUNCTION)
 VERSIONS: Range = under(_VERSION)
 API_KEYS: Range = under(_API_KEY)
+API_KEY_USES: Range = under(_API_KEY_USE)
+SECRETS: Range = under(_SECRET)
+KEPT_REPLIES: Range = under(_KEPT_REPLY)
 REGISTRY: Range = _TENANT, bytes([0x30])
 """All kinds of the registry, and those it may get."""
 

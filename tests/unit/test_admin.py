@@ -67,7 +67,7 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
 @pytest.fixture
 async def operator(host: Host) -> Api:
     async def status() -> dict[str, Any]:
-        return {"version": "0.1.0", "uptime_s": 1.5, "counts": {"tenants": len(host.registry.tenants())}}
+        return {"version": "0.1.0", "uptime_s": 1.5, "counts": {"tenants": len(host.registry.accounts.tenants())}}
 
     services = AdminServices(
         host.registry, host.publisher, url=lambda label: f"http://{label}.localhost:8787", status=status
@@ -98,7 +98,7 @@ async def test_a_function_is_created_shipped_looked_at_and_deleted(host: Host, o
 
     by_name = await operator.json("GET", "/functions/account")
     assert by_name == await operator.json("GET", f"/functions/{made['id']}")
-    assert await operator.json("GET", "/functions") == {"functions": [by_name]}
+    assert await operator.json("GET", "/functions") == {"functions": [by_name], "next": None}
     assert by_name["actors"] == [{"binding": "ACCOUNT", "type": "Account"}]
     assert (by_name["status"], by_name["version"], by_name["versions"]) == ("deploy_ok", 1, 1)
     assert (by_name["size"], by_name["sdk"], by_name["errors"]) == (len(component("Account")), "unit/1", [])
@@ -106,7 +106,7 @@ async def test_a_function_is_created_shipped_looked_at_and_deleted(host: Host, o
 
     response = await operator("DELETE", "/functions/account")
     assert (response.status_code, await response.get_data()) == (204, b"")
-    assert await operator.json("GET", "/functions") == {"functions": []}
+    assert await operator.json("GET", "/functions") == {"functions": [], "next": None}
     await operator.refused("GET", "/functions/account", 404)
 
 
@@ -144,12 +144,12 @@ async def test_a_tenant_cannot_tell_anothers_function_from_none(host: Host, oper
         for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/versions/1"), ("POST", "/versions")):
             (error,) = await acme.refused(method, f"/functions/{ref}{path}", 404)
             assert error["detail"] == f"There is no function {ref!r}. List yours with `tenure list`."
-    assert await acme.json("GET", "/functions") == {"functions": []}
+    assert await acme.json("GET", "/functions") == {"functions": [], "next": None}
     assert (await operator.json("GET", "/functions/account"))["version"] == 1
 
 
 async def test_who_am_i(operator: Api, acme: Api) -> None:
-    assert await acme.json("GET", "/whoami") == {"tenant": "acme", "name": "ci", "role": "tenant"}
+    assert await acme.json("GET", "/whoami") == {"tenant": "acme", "name": "ci", "role": "tenant", "scope": "admin"}
     assert (await operator.json("GET", "/whoami"))["role"] == "operator"
 
 
@@ -301,6 +301,7 @@ async def test_the_documentation_names_every_route_and_limit(operator: Api) -> N
     headings = {line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")}
     for rule in operator.client.app.url_map.iter_rules():
         path = rule.rule.replace("<ref>", "{id or name}").replace("<int:number>", "{number}")
+        path = path.replace("<key_id>", "{key id}").replace("<", "{").replace(">", "}")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             assert f"{method} {path}" in headings
     for key in LIMIT_KEYS:

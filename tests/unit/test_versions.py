@@ -57,7 +57,7 @@ async def test_versions_are_listed_newest_first_in_pages(host: Host, account: Fu
         (3, "deploy_ok", True),
         (2, "deploy_failed", False),
     ]
-    assert list(page["versions"][0]) == ["number", "status", "created_at", "digest", "size", "serving"]
+    assert list(page["versions"][0]) == ["number", "status", "created_at", "by", "digest", "size", "serving"]
     page = await api.json("GET", f"/functions/account/versions?limit=2&cursor={page['next']}")
     assert [one["number"] for one in page["versions"]] == [1]
     assert page["next"] is None

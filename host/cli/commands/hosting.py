@@ -54,14 +54,15 @@ def serve(
     activation_idle_seconds: float | None,
 ) -> None:
     """Run a host until it is stopped."""
-    from host.config import ServeConfig, host_limits, permitted_networks
+    from host.config import ServeConfig, host_limits, permitted_networks, secrets_key
 
     try:
         limits = host_limits(max_activations, activation_idle_seconds)
         permitted = permitted_networks()
     except ValueError as error:
         raise CliError(str(error)) from None
-    config = ServeConfig(data, listen, admin, base_domain.lower().rstrip("."), edge_server, limits, permitted)
+    domain = base_domain.lower().rstrip(".")
+    config = ServeConfig(data, listen, admin, domain, edge_server, limits, permitted, secrets_key())
     from host import server
 
     sys.exit(server.run(config))

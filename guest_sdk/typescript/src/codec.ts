@@ -21,14 +21,31 @@ const ArrayPrototype = Array.prototype;
 /** The wire text of `value`. Raises CodecError. */
 export function encode(value: unknown): string {
   switch (typeof value) {
+    case "number":
+      if (isPlainNumber(value)) return "" + value;
+      break;
+    case "string":
+      return stringify(value);
+    case "boolean":
+      return value ? "true" : "false";
     case "undefined":
       return '{"$undefined":0}';
-    case "string":
-    case "boolean":
-      return stringify(value);
-    default:
-      return stringify(isPlain(value, 0) ? value : new Encoder().encode(value));
+    case "object":
+      if (value === null) return "null";
+      if (isPlain(value, 0)) return stringify(value);
   }
+  return stringify(new Encoder().encode(value));
+}
+
+/** The wire text of a list of arguments. The engine's stringify costs more than the few scalars that most calls have. */
+export function encodeArguments(args: readonly unknown[]): string {
+  let text = "";
+  for (let i = 0; i < args.length; i++) {
+    const argument = args[i];
+    if (typeof argument !== "string" && typeof argument !== "number") return encode(args);
+    text += i === 0 ? encode(argument) : "," + encode(argument);
+  }
+  return "[" + text + "]";
 }
 
 /** The value of a wire text. Raises CodecError when the text is no wire value. */
@@ -39,39 +56,37 @@ export function decode(text: string): unknown {
   } catch {
     throw new CodecError("a wire value is not JSON");
   }
-  return text.includes('"$') ? decodeTagged(value) : value;
+  return typeof value === "object" && text.includes('"$') ? decodeTagged(value) : value;
 }
 
 /** True when JSON.stringify writes exactly the wire form of `value`. What is odd is left to the Encoder. */
-function isPlain(value: unknown, depth: number): boolean {
-  switch (typeof value) {
-    case "string":
-    case "boolean":
-      return true;
-    case "number":
-      return value === 0 ? 1 / value > 0 : value - value === 0;
-    case "object":
-      break;
-    default:
-      return false;
-  }
-  if (value === null) return true;
-  if (depth >= DEPTH_MAX) return false;
+function isPlain(value: object, depth: number): boolean {
+  if (depth === DEPTH_MAX) return false;
   const prototype = getPrototypeOf(value);
   if (prototype === ObjectPrototype || prototype === null) {
     const names = keys(value);
     for (let i = 0; i < names.length; i++) {
       const name = names[i]!;
-      if (name.charCodeAt(0) === 36 || name === "toJSON") return false;
-      if (!isPlain((value as Record<string, unknown>)[name], depth + 1)) return false;
+      // "%" comes after "$", with which tags begin, and before all that names usually begin with
+      if (name < "%" || name === "toJSON") return false;
+      if (!isPlainItem((value as Record<string, unknown>)[name], depth)) return false;
     }
     return true;
   }
-  if (prototype === ArrayPrototype && isArray(value)) {
-    for (let i = 0; i < value.length; i++) if (!isPlain(value[i], depth + 1)) return false;
-    return true;
-  }
-  return false;
+  if (prototype !== ArrayPrototype || !isArray(value)) return false;
+  for (let i = 0; i < value.length; i++) if (!isPlainItem(value[i], depth)) return false;
+  return true;
+}
+
+function isPlainItem(value: unknown, depth: number): boolean {
+  const type = typeof value;
+  if (type === "number") return isPlainNumber(value as number);
+  if (type === "object") return value === null || isPlain(value as object, depth + 1);
+  return type === "string" || type === "boolean";
+}
+
+function isPlainNumber(value: number): boolean {
+  return value === 0 ? 1 / value > 0 : value - value === 0;
 }
 
 const dateTime = Date.prototype.getTime;

@@ -6,10 +6,11 @@
  */
 import * as actors from "tenure:edge/actors@0.1.0";
 import { bytes } from "tenure:edge/random@0.1.0";
-import { encode } from "./codec.ts";
+import { encodeArguments } from "./codec.ts";
 import { checkedText } from "./names.ts";
-import { MethodWaiter, ResponseWaiter, waitFor } from "./operations.ts";
+import { ResponseWaiter, methodResult, waitFor } from "./operations.ts";
 import { requireServing } from "./phase.ts";
+import { rejected } from "./promises.ts";
 import { rejectOnAbort } from "./web/abort.ts";
 import { gathered, sendableParts } from "./web/body.ts";
 import { headerBlock } from "./web/headers.ts";
@@ -73,17 +74,20 @@ function stubPrototype(binding: string): object {
       },
     }),
   );
+  // found here, so that giving a stub its name never reaches the Proxy
+  defineProperty(prototype, "id", { value: undefined, writable: true, configurable: true });
   return defineProperty(prototype, "fetch", { value: remoteFetch(binding), configurable: true });
 }
 
 function remoteMethod(binding: string, method: string): (this: ActorStub, ...args: unknown[]) => Promise<unknown> {
   const wellFormed = method.toWellFormed();
   return function (...args) {
-    return new Promise((resolve, reject) => {
+    try {
       requireServing("a call to an actor");
-      const operation = actors.invoke(binding, nameOf(this, method), wellFormed, encode(args));
-      waitFor(operation, new MethodWaiter(resolve, reject));
-    });
+      return methodResult(actors.invoke(binding, nameOf(this, method), wellFormed, encodeArguments(args)));
+    } catch (error) {
+      return rejected(error);
+    }
   };
 }
 

@@ -14,25 +14,40 @@ export interface Waiter {
   fail(error: Error): void;
 }
 
-const pending = new Map<number, Waiter>();
+/** The one operation that is under way in nearly every call; more of them are in `others`. */
+let only: number | undefined;
+let onlyWaiter: Waiter | undefined;
+const others = new Map<number, Waiter>();
 
 /** Forgets everything that an earlier call left behind. */
 export function clearOperations(): void {
-  if (pending.size !== 0) pending.clear();
+  only = onlyWaiter = undefined;
+  if (others.size !== 0) others.clear();
 }
 
 export function waitFor(operation: number, waiter: Waiter): void {
-  pending.set(operation, waiter);
+  if (only === undefined) {
+    only = operation;
+    onlyWaiter = waiter;
+  } else {
+    others.set(operation, waiter);
+  }
 }
 
 /** Stops waiting; true if the operation was under way. */
 export function forget(operation: number): boolean {
-  return pending.delete(operation);
+  return take(operation) !== undefined;
 }
 
 function take(operation: number): Waiter | undefined {
-  const waiter = pending.get(operation);
-  if (waiter !== undefined) pending.delete(operation);
+  let waiter: Waiter | undefined;
+  if (operation === only) {
+    waiter = onlyWaiter;
+    only = onlyWaiter = undefined;
+  } else {
+    waiter = others.get(operation);
+    if (waiter !== undefined) others.delete(operation);
+  }
   return waiter;
 }
 
@@ -50,21 +65,43 @@ export function rejectOperation(operation: number, name: string, message: string
   take(operation)?.fail(errorFromHost(name, message, cause));
 }
 
-/** Waits for the outcome of an actor's method: a wire value. */
-export class MethodWaiter implements Waiter {
-  constructor(readonly resolve: (value: unknown) => void, readonly fail: (error: Error) => void) {}
+/** A promise of the outcome of an actor's method, as the wire value says it. */
+export function methodResult(operation: number): Promise<unknown> {
+  const promise = new EnginePromise(keepSettlers);
+  const waiter: MethodWaiter = {
+    deliver: deliverValue, respond: refuseResponse, resolve: keptResolve!, fail: keptReject!,
+  };
+  waitFor(operation, waiter);
+  keptResolve = keptReject = undefined;
+  return promise;
+}
 
-  deliver(value: string): void {
-    try {
-      this.resolve(decode(value));
-    } catch (error) {
-      this.fail(error as Error);
-    }
-  }
+interface MethodWaiter extends Waiter {
+  readonly resolve: (value: unknown) => void;
+}
 
-  respond(): void {
-    this.fail(new TypeError("the host answered a method call with a response"));
+const EnginePromise = Promise;
+let keptResolve: ((value: unknown) => void) | undefined;
+let keptReject: ((error: Error) => void) | undefined;
+
+/** The executor of all these promises: a closure for each would cost more. */
+function keepSettlers(resolve: (value: unknown) => void, reject: (error: Error) => void): void {
+  keptResolve = resolve;
+  keptReject = reject;
+}
+
+function deliverValue(this: MethodWaiter, value: string): void {
+  let decoded: unknown;
+  try {
+    decoded = decode(value);
+  } catch (error) {
+    return this.fail(error as Error);
   }
+  this.resolve(decoded);
+}
+
+function refuseResponse(this: MethodWaiter): void {
+  this.fail(new TypeError("the host answered a method call with a response"));
 }
 
 /** Waits for a response. */

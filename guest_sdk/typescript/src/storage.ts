@@ -7,6 +7,7 @@ import * as host from "tenure:edge/storage@0.1.0";
 import { decode, encode } from "./codec.ts";
 import { rethrowRefusal } from "./errors.ts";
 import { checkedText } from "./names.ts";
+import { rejected, resolved } from "./promises.ts";
 
 export interface ListOptions {
   prefix?: string;
@@ -29,13 +30,17 @@ const { keys } = Object;
 const isArray = Array.isArray;
 const dateTime = Date.prototype.getTime;
 
+// a turn mostly reads and writes one key, so the last good one is nearly always the next one
+let lastKey = "key";
+
 function checkKey(key: unknown): string {
+  if (key === lastKey) return lastKey;
   const checked = checkedText(key, "a storage key", KEY_BYTES_MAX);
   if (checked.charCodeAt(0) === 95 && RESERVED.some((prefix) => checked.startsWith(prefix))) {
     const names = RESERVED.join(" or ");
     throw new TypeError(`the storage key ${JSON.stringify(checked)} is reserved: keys must not begin with ${names}`);
   }
-  return checked;
+  return (lastKey = checked);
 }
 
 function write(txn: number, key: string, value: string): void {
@@ -59,45 +64,69 @@ function read(txn: number, key: string): unknown {
   return value === null ? undefined : decode(value);
 }
 
+function readAll(txn: number, asked: readonly string[]): Map<string, unknown> {
+  if (!isArray(asked)) throw new TypeError("get takes a key or an array of keys");
+  const found = new Map<string, unknown>();
+  for (const one of asked.map(checkKey)) {
+    const value = host.get(txn, one);
+    if (value !== null) found.set(one, decode(value));
+  }
+  return found;
+}
+
+/** Everything is checked and encoded before the first write, so a refused key or value writes nothing. */
+function writeAll(txn: number, entries: Entries): void {
+  if (typeof entries !== "object" || entries === null || isArray(entries)) {
+    throw new TypeError("put takes a key and a value, or an object of entries");
+  }
+  const encoded = keys(entries).map((one): [string, string] => [checkKey(one), encode(entries[one])]);
+  for (const [one, text] of encoded) write(txn, one, text);
+}
+
+function removeAll(txn: number, asked: readonly string[]): number {
+  if (!isArray(asked)) throw new TypeError("delete takes a key or an array of keys");
+  let count = 0;
+  for (const one of asked.map(checkKey)) if (remove(txn, one)) count++;
+  return count;
+}
+
 /** What a turn and a transaction share. `open` gives the transaction's number, or raises when it is over. */
 abstract class Scope {
   protected abstract open(): number;
 
   /** One value or undefined; for an array of keys a Map of those that exist, in the order asked. */
-  async get(key: string | readonly string[]): Promise<unknown> {
-    const txn = this.open();
-    if (typeof key === "string") return read(txn, checkKey(key));
-    if (!isArray(key)) throw new TypeError("get takes a key or an array of keys");
-    const found = new Map<string, unknown>();
-    for (const one of key.map(checkKey)) {
-      const value = host.get(txn, one);
-      if (value !== null) found.set(one, decode(value));
+  get(key: string | readonly string[]): Promise<unknown> {
+    try {
+      const txn = this.open();
+      return resolved(typeof key === "string" ? read(txn, checkKey(key)) : readAll(txn, key));
+    } catch (error) {
+      return rejected(error);
     }
-    return found;
   }
 
-  /** Everything is checked and encoded before the first write, so a refused key or value writes nothing. */
-  async put(key: string | Entries, value?: unknown): Promise<void> {
-    const txn = this.open();
-    if (typeof key === "string") {
-      if (arguments.length < 2) throw new TypeError("put takes a key and a value, or an object of entries");
-      return write(txn, checkKey(key), encode(value));
+  put(key: string | Entries, value?: unknown): Promise<void> {
+    try {
+      const txn = this.open();
+      if (typeof key !== "string") {
+        writeAll(txn, key);
+      } else {
+        if (arguments.length < 2) throw new TypeError("put takes a key and a value, or an object of entries");
+        write(txn, checkKey(key), encode(value));
+      }
+      return resolved(undefined);
+    } catch (error) {
+      return rejected(error);
     }
-    if (typeof key !== "object" || key === null || isArray(key)) {
-      throw new TypeError("put takes a key and a value, or an object of entries");
-    }
-    const entries = keys(key).map((one): [string, string] => [checkKey(one), encode(key[one])]);
-    for (const [one, text] of entries) write(txn, one, text);
   }
 
   /** Whether the key was there; for an array, how many were. */
-  async delete(key: string | readonly string[]): Promise<boolean | number> {
-    const txn = this.open();
-    if (typeof key === "string") return remove(txn, checkKey(key));
-    if (!isArray(key)) throw new TypeError("delete takes a key or an array of keys");
-    let count = 0;
-    for (const one of key.map(checkKey)) if (remove(txn, one)) count++;
-    return count;
+  delete(key: string | readonly string[]): Promise<boolean | number> {
+    try {
+      const txn = this.open();
+      return resolved(typeof key === "string" ? remove(txn, checkKey(key)) : removeAll(txn, key));
+    } catch (error) {
+      return rejected(error);
+    }
   }
 
   async list(options: ListOptions = {}): Promise<Map<string, unknown>> {

@@ -9,7 +9,7 @@ import asyncio
 
 from host.actors.alarms import Alarms
 from host.actors.directory import Directory
-from host.actors.ports import Owner, WorldOf
+from host.actors.ports import Owner, Refused, WorldOf, nothing_refused
 from host.model.clock import Clock
 from host.model.limits import HostLimits
 from host.sandbox.library import Library
@@ -31,11 +31,12 @@ class Shard:
         limits: HostLimits,
         owner: Owner,
         world: WorldOf,
+        refused: Refused = nothing_refused,
     ) -> None:
         self.number = number
         self.engine = engine
         self.committer = Committer(engine, clock)
-        self.directory = Directory(engine, self.committer, scheduler, library, clock, limits, owner, world)
+        self.directory = Directory(engine, self.committer, scheduler, library, clock, limits, owner, world, refused)
         self.alarms = Alarms(self.directory)
         self._scheduler = scheduler
         scheduler.round_end.append(self.committer.flush)

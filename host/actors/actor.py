@@ -132,6 +132,10 @@ class Actor:
         self._waiting_bytes -= turn.size
         return True
 
+    def holds(self, turn: Turn) -> bool:
+        """`turn` runs or waits here: it has not ended."""
+        return turn is self._running or turn in self._mailbox
+
     def _next(self) -> None:
         """Start the next turn."""
         while self._running is None:

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from host.actors.actor import Actor
-from host.actors.deadlock import Awaited, cycle, stuck_with
+from host.actors.deadlock import Rings, path_text
 from host.actors.ports import STOPPING, Owner, Refused, WorldOf, no_owner, nothing_refused
 from host.actors.turn import Turn
 from host.model.clock import Clock, TimerHandle
@@ -66,6 +66,8 @@ class Directory:
         self.refused = refused
         self.alarm_changed: Callable[[int], None] = _no_alarms
         self._actors: dict[ActorId, Actor] = {}
+        self.waiting: Callable[[Call], None] = Rings(self._actors.get).waiting
+        """Told of each turn that has begun to wait."""
         self._idle: OrderedDict[ActorId, Actor] = OrderedDict()
         self._activations = 0
         self._sweeper: TimerHandle | None = None
@@ -91,7 +93,9 @@ class Directory:
         if self.stopping:
             raise ActorOverloadedError(STOPPING)
         if actor in chain:
-            raise ActorDeadlockError(f"this call comes back to an actor that waits for it: {_path(chain, actor)}")
+            raise ActorDeadlockError(
+                f"this call comes back to an actor that waits for it: {path_text((*chain, actor))}"
+            )
         version = self.owner(actor.tenant, actor.type)
         if version is None:
             if reason := self.refused(actor.tenant, actor.type):
@@ -99,7 +103,7 @@ class Directory:
             raise ActorTypeNotFoundError(no_owner(actor.type))
         limits = version.limits
         if len(chain) >= limits.call_depth_max:
-            raise ActorDeadlockError(f"calls are {limits.call_depth_max} deep: {_path(chain, actor)}")
+            raise ActorDeadlockError(f"calls are {limits.call_depth_max} deep: {path_text((*chain, actor))}")
         found = self._actors.get(actor)
         if found is None or (found.activation is None and not found.busy):
             if self._activations >= self.limits.activations_max and not self._evict_one():
@@ -111,23 +115,9 @@ class Directory:
                 raise ActorCrashedError("the host could not read the actor's state: try again later") from None
         return found, limits
 
-    def waiting(self, call: Call) -> None:
-        """A turn has begun to wait. If that closes a ring of turns that wait for each other, one call of it fails."""
-        actor: ActorId = call.context.chain[-1]
-        stuck = stuck_with(actor, self._awaited)
-        for operation, awaited in list((call.waits() or {}).items()) if stuck else ():
-            if isinstance(awaited, Awaited) and self._actors[awaited.actor].withdraw(awaited.turn):
-                path = _path(cycle(actor, stuck), None)
-                call.reject(operation, "ActorDeadlockError", f"these actors wait for each other: {path}")
-                return
-
-    def _awaited(self, actor: ActorId) -> list[Awaited] | None:
-        found = self._actors.get(actor)
-        pending = found.call.waits() if found is not None and found.call is not None else None
-        if pending is None:
-            return None
-        awaited = [each for each in pending.values() if isinstance(each, Awaited)]
-        return awaited if len(awaited) == len(pending) else None
+    def find(self, actor: ActorId) -> Actor | None:
+        """The actor, if it is in memory."""
+        return self._actors.get(actor)
 
     def stop(self) -> None:
         """No turn starts any more: those that wait are answered that the host is stopping."""
@@ -237,7 +227,3 @@ class Directory:
 
 def _no_alarms(_due_ms: int) -> None:
     """Until the alarms of this process are running."""
-
-
-def _path(chain: tuple[ActorId, ...], last: ActorId | None) -> str:
-    return " -> ".join(f"{actor.type}/{actor.name}" for actor in (*chain, *([last] if last else ())))

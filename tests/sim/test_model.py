@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from host.actors import transaction
 from tests.kit.rooms import GUEST, compiled
 from tests.sim import scripts
 from tests.sim.planted import SEEN_IN_STATE, Bug
@@ -39,6 +40,7 @@ class TenantMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(transaction, "CLEAR_KEYS_MAX", 2)  # so that `deleteAll` takes both of its ways
         self.bug.plant(self.patch)
         self.runner = asyncio.Runner()
         self.tenant = Tenant(self.bug.engine())

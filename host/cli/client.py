@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5.0
 REPLY_TIMEOUT_S = 60.0
+PAGE = 500
+"""Entries that are asked for at once."""
 _CHUNK_BYTES = 1 << 16
 
 Json = dict[str, Any]
@@ -48,8 +50,7 @@ class AdminClient:
         return self._call("GET", "/v1/whoami")
 
     def functions(self) -> list[Json]:
-        functions: list[Json] = self._call("GET", "/v1/functions")["functions"]
-        return functions
+        return self._list("/v1/functions", "functions")
 
     def function(self, ref: str) -> Json:
         """One function by id or name."""
@@ -70,14 +71,13 @@ class AdminClient:
     def version(self, function_id: str, number: int) -> Json:
         return self._call("GET", f"/v1/functions/{_segment(function_id)}/versions/{number}")
 
-    def versions(self, ref: str, cursor: str = "") -> Json:
-        """A page: "versions", the newest first, and "next", the cursor of the following page or None."""
-        return self._call("GET", f"/v1/functions/{_segment(ref)}/versions", params={"cursor": cursor})
+    def versions(self, ref: str) -> list[Json]:
+        """The newest first."""
+        return self._list(f"/v1/functions/{_segment(ref)}/versions", "versions")
 
     def deployments(self, ref: str) -> list[Json]:
         """The newest first."""
-        deployments: list[Json] = self._call("GET", f"/v1/functions/{_segment(ref)}/deployments")["deployments"]
-        return deployments
+        return self._list(f"/v1/functions/{_segment(ref)}/deployments", "deployments")
 
     def deploy(self, ref: str, version: int) -> Json:
         """Let an existing version serve. Returns the deployment, with "warnings"."""
@@ -85,7 +85,7 @@ class AdminClient:
 
     def alarms(self, state: str, actor_type: str | None, cursor: str = "") -> Json:
         """A page: "alarms" and "next". `state` is "dead" or "waiting"."""
-        params = {"state": state, "cursor": cursor, "limit": "500", **({"type": actor_type} if actor_type else {})}
+        params = {"state": state, "cursor": cursor, "limit": str(PAGE), **({"type": actor_type} if actor_type else {})}
         return self._call("GET", "/v1/alarms", params=params)
 
     def retry_alarm(self, actor_type: str, name: str) -> Json:
@@ -95,9 +95,65 @@ class AdminClient:
         """As many of the type's dead alarms as one request takes: "retried", and "more" if there are others."""
         return self._call("POST", "/v1/alarms/retry", json={"type": actor_type, "all": True})
 
+    def secrets(self) -> list[Json]:
+        return self._list("/v1/secrets", "secrets")
+
+    def put_secret(self, name: str, value: str) -> Json:
+        return self._call("PUT", f"/v1/secrets/{_segment(name)}", json={"value": value})
+
+    def delete_secret(self, name: str) -> None:
+        self._call("DELETE", f"/v1/secrets/{_segment(name)}")
+
+    def rotate_secrets_key(self) -> Json:
+        """ "sealed": how many secrets have the new key."""
+        return self._call("POST", "/v1/secrets-key/rotate")
+
+    def tenants(self) -> list[Json]:
+        return self._list("/v1/tenants", "tenants")
+
+    def tenant(self, tenant: str) -> Json:
+        return self._call("GET", f"/v1/tenants/{_segment(tenant)}")
+
+    def create_tenant(self, tenant: str) -> Json:
+        return self._call("POST", "/v1/tenants", json={"id": tenant})
+
+    def suspend_tenant(self, tenant: str) -> Json:
+        return self._call("POST", f"/v1/tenants/{_segment(tenant)}/suspend")
+
+    def resume_tenant(self, tenant: str) -> Json:
+        return self._call("POST", f"/v1/tenants/{_segment(tenant)}/resume")
+
+    def delete_tenant(self, tenant: str) -> None:
+        self._call("DELETE", f"/v1/tenants/{_segment(tenant)}")
+
+    def keys(self, tenant: str | None = None) -> list[Json]:
+        """Of a tenant, for its operator, or of one's own."""
+        return self._list(_keys_path(tenant), "keys")
+
+    def create_key(
+        self, name: str, scope: str, expires_at: str | None, *, tenant: str | None = None, role: str = "tenant"
+    ) -> Json:
+        """The key as it is listed, and in "key" the key itself. `role` counts with a `tenant` only."""
+        body = {"name": name, "scope": scope, "expires_at": expires_at, **({"role": role} if tenant else {})}
+        return self._call("POST", _keys_path(tenant), json=body)
+
+    def revoke_key(self, key_id: str, tenant: str | None = None) -> None:
+        self._call("DELETE", f"{_keys_path(tenant)}/{_segment(key_id)}")
+
     def close(self) -> None:
         if self._http is not None:
             self._http.close()
+
+    def _list(self, path: str, field: str) -> list[Json]:
+        """All pages of a list."""
+        found: list[Json] = []
+        params = {"limit": str(PAGE)}
+        while True:
+            page = self._call("GET", path, params=params)
+            found += page[field]
+            if not page.get("next"):
+                return found
+            params["cursor"] = page["next"]
 
     def _call(self, method: str, path: str, **arguments: Any) -> Json:
         import httpx
@@ -151,6 +207,10 @@ class AdminClient:
         if len(details) == 1:
             raise AdminError(response.status_code, code, details[0])
         raise AdminError(response.status_code, code, f"The host refused this for {len(details)} reasons:", more=details)
+
+
+def _keys_path(tenant: str | None) -> str:
+    return "/v1/keys" if tenant is None else f"/v1/tenants/{_segment(tenant)}/keys"
 
 
 def _segment(text: str) -> str:

@@ -48,6 +48,15 @@ def warn(text: str) -> None:
     say(f"Warning: {text}", to=sys.stderr)
 
 
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something that cannot be taken back, unless `yes` was said already. Raises Abort, CliError."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CliError("This needs a yes, and there is no terminal to ask on.", "Add --yes.")
+    click.confirm(question, abort=True, err=True)
+
+
 def say_json(value: object) -> None:
     """One JSON document on stdout; ASCII, so that it is the same in every locale."""
     say(json.dumps(value, indent=2))

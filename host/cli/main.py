@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from host.cli.commands import alarms, auth, data, functions, hosting, projects, versions
+from host.cli.commands import alarms, auth, data, functions, hosting, projects, secrets, tenants, versions
 from host.cli.console import CliError, say
 
 
@@ -33,7 +33,9 @@ for _command in (
     *projects.COMMANDS,
     *functions.COMMANDS,
     *versions.COMMANDS,
+    *secrets.COMMANDS,
     alarms.alarms,
+    tenants.admin,
     data.data,
 ):
     cli.add_command(_command)

@@ -83,7 +83,9 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripted]:
         thread.start()
         monkeypatch.setenv("TENURE_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("TENURE_API_KEY", KEY)
-        server.on("GET", "/v1/whoami", (200, {"tenant": "default", "name": "operator", "role": "operator"}))
+        server.on(
+            "GET", "/v1/whoami", (200, {"tenant": "default", "name": "operator", "role": "operator", "scope": "admin"})
+        )
         yield server
         server.shutdown()
         thread.join()
@@ -134,7 +136,7 @@ def test_no_key_says_where_the_first_one_is(tenure: Tenure) -> None:
 
 
 def test_a_refused_key_says_how_to_set_another(tenure: Tenure, scripted: Scripted) -> None:
-    scripted.on("GET", "/v1/functions", (401, {"errors": [{"code": "unauthorized", "detail": "no"}]}))
+    scripted.on("GET", "/v1/functions?limit=500", (401, {"errors": [{"code": "unauthorized", "detail": "no"}]}))
     ended = tenure("list")
     assert ended.code == 1
     assert "does not accept this API key" in ended.err
@@ -142,7 +144,7 @@ def test_a_refused_key_says_how_to_set_another(tenure: Tenure, scripted: Scripte
 
 
 def test_an_endpoint_that_is_no_admin_api_is_named_as_such(tenure: Tenure, scripted: Scripted) -> None:
-    scripted.on("GET", "/v1/functions", (200, b"<html>hello</html>"))
+    scripted.on("GET", "/v1/functions?limit=500", (200, b"<html>hello</html>"))
     ended = tenure("list")
     assert ended.code == 1
     assert "not like a Tenure admin API" in ended.err
@@ -191,7 +193,7 @@ def test_the_key_can_come_from_stdin(tenure: Tenure, monkeypatch: pytest.MonkeyP
 
 
 def test_list_is_a_table_or_json(tenure: Tenure, scripted: Scripted) -> None:
-    scripted.on("GET", "/v1/functions", (200, {"functions": [FUNCTION]}))
+    scripted.on("GET", "/v1/functions?limit=500", (200, {"functions": [FUNCTION]}))
     table = tenure("list").out.splitlines()
     assert table[0].split() == ["NAME", "STATUS", "URL", "ID"]
     assert table[1].split() == ["account", "deploy_ok", FUNCTION["url"], FUNCTION["id"]]

@@ -1,4 +1,7 @@
-"""`tenure auth …`: which key the CLI uses. The documentation's `auth status` and `auth api-key status` are the same."""
+"""`tenure auth …`: which key the CLI uses, and the keys of one's tenant (`keys`).
+
+The documentation's `auth status` and `auth api-key status` are the same.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import click
 
 from host.cli import settings
 from host.cli.client import AdminClient
+from host.cli.commands import keys
 from host.cli.console import CliError, say, say_json
 
 
@@ -18,7 +22,7 @@ def auth() -> None:
 
 @auth.group("api-key")
 def api_key() -> None:
-    """The API key that commands send."""
+    """The API key that commands send, and the keys of your tenant."""
 
 
 @api_key.command("set")
@@ -53,6 +57,7 @@ def status(as_json: bool) -> None:
     say(f"Endpoint  {current.endpoint}")
     say(f"Tenant    {who['tenant']}")
     say(f"Key       {settings.masked(current.api_key)} '{who['name']}' (from {current.key_source})")
+    say(f"Scope     {who['scope']}{', operator' if who['role'] == 'operator' else ''}")
 
 
 @click.command("logout")
@@ -68,3 +73,5 @@ def logout() -> None:
 for _group in (auth, api_key):
     _group.add_command(status)
     _group.add_command(logout)
+for _command in keys.COMMANDS:
+    api_key.add_command(_command)

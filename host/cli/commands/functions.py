@@ -8,7 +8,7 @@ import click
 
 from host.cli import settings
 from host.cli.client import AdminClient, Json
-from host.cli.console import CliError, say, say_json, say_table, size
+from host.cli.console import confirm, say, say_json, say_table, size
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -53,10 +53,7 @@ def delete_function(function: str, yes: bool) -> None:
     """Delete a FUNCTION, by name or id, with all its versions."""
     client = AdminClient(settings.load())
     shown = client.function(function)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise CliError("Deleting needs a yes, and there is no terminal to ask on.", "Add --yes.")
-        click.confirm(f"Delete function '{shown['name']}' ({shown['id']}) and its versions?", abort=True, err=True)
+    confirm(f"Delete function '{shown['name']}' ({shown['id']}) and its versions?", yes)
     client.delete_function(shown["id"])
     say(f"Function '{shown['name']}' is deleted.")
 

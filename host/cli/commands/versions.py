@@ -28,21 +28,24 @@ def revisions() -> None:
 def list_revisions(function: str, as_json: bool) -> None:
     """List the versions of FUNCTION, the newest first."""
     client = AdminClient(settings.load())
-    page = client.versions(function)
-    versions: list[Json] = page["versions"]
-    while page["next"]:
-        page = client.versions(function, page["next"])
-        versions += page["versions"]
+    versions = client.versions(function)
     if as_json:
         say_json(versions)
     elif not versions:
         say("Nothing was shipped to it yet. Use `tenure ship`.", to=sys.stderr)
     else:
         rows = [
-            [str(one["number"]), _state(one), one["created_at"], size(one["size"]), one["digest"][:_DIGEST_CHARS]]
+            [
+                str(one["number"]),
+                _state(one),
+                one["created_at"],
+                one["by"],
+                size(one["size"]),
+                one["digest"][:_DIGEST_CHARS],
+            ]
             for one in versions
         ]
-        say_table(["REV", "STATUS", "SHIPPED", "SIZE", "DIGEST"], rows)
+        say_table(["REV", "STATUS", "SHIPPED", "BY", "SIZE", "DIGEST"], rows)
 
 
 @click.command("deployments")

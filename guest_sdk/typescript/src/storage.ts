@@ -74,9 +74,11 @@ function readAll(txn: number, asked: readonly string[]): Map<string, unknown> {
   return found;
 }
 
-/** Everything is checked and encoded before the first write, so a refused key or value writes nothing. */
+/** Everything is checked and encoded before the first write, so a refused key or value writes nothing. A Map is no
+ *  object of entries: taken for one it would write nothing and say nothing.
+ */
 function writeAll(txn: number, entries: Entries): void {
-  if (typeof entries !== "object" || entries === null || isArray(entries)) {
+  if (typeof entries !== "object" || entries === null || Symbol.iterator in entries) {
     throw new TypeError("put takes a key and a value, or an object of entries");
   }
   const encoded = keys(entries).map((one): [string, string] => [checkKey(one), encode(entries[one])]);

@@ -136,6 +136,9 @@ class Actor:
         """`turn` runs or waits here: it has not ended."""
         return turn is self._running or turn in self._mailbox
 
+    def runs(self, turn: Turn) -> bool:
+        return turn is self._running
+
     def _next(self) -> None:
         """Start the next turn."""
         while self._running is None:

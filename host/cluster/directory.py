@@ -21,11 +21,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from host.actors.actor import Actor
 from host.actors.ports import STOPPING, Answer
 from host.actors.turn import Turn
 from host.cluster.kinds import Kind
-from host.cluster.link import Handlers, Link, LinkError, LinkFault, LinkRefused, Reply
+from host.cluster.link import Done, Handlers, Link, LinkError, LinkFault, LinkRefused, Reply
 from host.cluster.peer import PATIENCE_S, WAITING_MAX, Peer
+from host.cluster.rings import ClusterRings
 from host.cluster.shard import Shard
 from host.cluster.wire import decode_answer, decode_call, encode_answer, encode_call
 from host.model.clock import Clock, TimerHandle
@@ -56,8 +58,6 @@ class ClusterDirectory:
     def __init__(self, slot: int, workers: int, shards: int, clock: Clock) -> None:
         self.slot = slot
         self.shards: dict[int, Shard] = {}
-        self.handlers: Handlers = {Kind.CALL: self._arrived}
-        """For the listener that other workers reach this one at."""
         self._workers = workers
         self._shard_count = shards
         self._clock = clock
@@ -67,10 +67,12 @@ class ClusterDirectory:
         self._stopping = False
         # Calls of actors have numbers that no other worker uses, not even this one's next life.
         self._numbers = itertools.count(int.from_bytes(os.urandom(7), "big") + 1)
+        # Turns in other workers that an actor of this one waits for, and turns here that one of another waits for.
         self.sent: dict[Turn, int] = {}
-        """Turns in other workers that an actor of this one waits for, with their numbers."""
         self.arrived: dict[int, tuple[ActorId, Turn]] = {}
-        """Turns here that an actor of another worker waits for, by number."""
+        self._rings = ClusterRings(self.find, self.sent, self.arrived, slot, self._slot_of, self._ask, clock)
+        self.handlers: Handlers = {Kind.CALL: self._called, **self._rings.handlers}
+        """For the listener that other workers reach this one at."""
 
     @property
     def own(self) -> list[int]:
@@ -91,6 +93,7 @@ class ClusterDirectory:
     def open(self, shard: Shard) -> None:
         """Serve `shard` from now on; calls that waited for it are delivered, then its alarms fire."""
         self.shards[shard.number] = shard
+        shard.directory.waiting = self._rings.waiting
         for held in self._held.pop(shard.number, ()):
             shard.directory.deliver(held.actor, held.turn)
         shard.start()
@@ -122,6 +125,7 @@ class ClusterDirectory:
                 held.turn.reply(ActorOverloadedError(STOPPING))
         if self._expiry is not None:
             self._expiry.cancel()
+        self._rings.close()
         for peer in self._peers.values():
             await peer.close()
         while self.shards:
@@ -143,6 +147,24 @@ class ClusterDirectory:
         else:
             self._send(slot, actor, turn)
 
+    def find(self, actor: ActorId) -> Actor | None:
+        """The actor, if it is in memory in this worker."""
+        for shard in self.shards.values():
+            found = shard.directory.find(actor)
+            if found is not None:
+                return found
+        return None
+
+    def _slot_of(self, actor: ActorId) -> int:
+        return shard_of(actor, self._shard_count) % self._workers
+
+    def _ask(self, slot: int, kind: int, payload: bytes, done: Done) -> None:
+        peer = self._peers.get(slot)
+        if peer is None or peer.link is None:
+            done(LinkRefused(AWAY))
+        else:
+            peer.request(kind, payload, done, urgent=True)
+
     def _send(self, slot: int, actor: ActorId, turn: Turn) -> None:
         chain = turn.context.chain
         call = next(self._numbers) if chain else 0
@@ -161,7 +183,7 @@ class ClusterDirectory:
         peer.request(Kind.CALL, payload, partial(self._answered, turn), urgent=peer.holding and self._has(slot, chain))
 
     def _has(self, slot: int, chain: Iterable[ActorId]) -> bool:
-        return any(shard_of(actor, self._shard_count) % self._workers == slot for actor in chain)
+        return any(self._slot_of(actor) == slot for actor in chain)
 
     def _answered(self, turn: Turn, outcome: bytes | LinkError) -> None:
         if turn.context.chain:
@@ -175,7 +197,7 @@ class ClusterDirectory:
             answer = ActorCrashedError(FAULT if isinstance(outcome, LinkFault) else UNKNOWN)
         turn.reply(answer)
 
-    def _arrived(self, link: Link, payload: bytes, reply: Reply) -> None:
+    def _called(self, link: Link, payload: bytes, reply: Reply) -> None:
         """A call from another worker."""
 
         def answered(answer: Answer) -> None:

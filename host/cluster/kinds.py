@@ -10,7 +10,8 @@ class Kind(IntEnum):
     """The second field of a frame. 0 to 15 are the link's own. What a payload holds is said where it is made."""
 
     CALL = 16  # request: a turn for an actor of the receiver -> its answer (cluster.wire)
-    PROBE = 17  # post: who waits for whom, in search of a ring (cluster.deadlock)
+    PROBE = 17  # request: what do these calls wait for? (cluster.rings)
+    WITHDRAW = 18  # request: refuse a call that closes a ring (cluster.rings)
 
     # between the control process and a worker (supervisor.asking: JSON both ways, but for what `registry.feed` writes)
     SERVE = 32  # request: changes of what serves, in order -> empty, once they are followed
@@ -20,3 +21,13 @@ class Kind(IntEnum):
     ALARMS_RETRY = 36  # request: one actor, or all of a type -> how many were put back
     LINES = 37  # post, to control: lines that functions logged
     ERASE = 38  # request: a tenant that is deleted -> nothing, once nothing of its actors is left
+    BEGIN = 40  # request: where the other workers are -> empty, once it serves its shards and takes requests
+    PEERS = 41  # request: where the other workers are now -> empty
+    HOLD = 42  # request: slot of a worker that is being replaced -> empty, once it has answered all that was sent to it
+    QUIET = 43  # request: seconds of grace -> empty, once it takes no requests and has answered those it had
+    LEAVE = 44  # request: seconds of grace -> empty, once its turns have ended and its shards are closed; it ends then
+    WHO = 45  # request: nothing -> what it was started with, and whether it serves
+    HAND_OVER = 46  # request: path of a socket -> empty, once the listening sockets were sent there
+    COVER = 47  # request: slot, or null -> empty; from now on it takes requests for that slot too
+    RELOAD = 49  # request, to control: nothing -> how many workers were replaced
+    REPLACE_ME = 48  # post, to control: it was told to end, and asks for a successor

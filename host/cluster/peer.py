@@ -297,7 +297,7 @@ def _bind(sock: socket.socket, path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(fresh.lstat().st_mode):
             fresh.unlink()
-    with _short(fresh) as name:
+    with short_name(fresh) as name:
         sock.bind(name)
     fresh.chmod(0o600)
     sock.listen(BACKLOG)
@@ -309,7 +309,7 @@ def _connected(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        with _short(path) as name:
+        with short_name(path) as name:
             sock.connect(name)
     except BaseException:
         sock.close()
@@ -318,7 +318,7 @@ def _connected(path: Path) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _short(path: Path) -> Iterator[str]:
+def short_name(path: Path) -> Iterator[str]:
     """A name of `path` that fits into a socket's address, however deep the data folder is."""
     if len(os.fsencode(path)) <= _PATH_BYTES_MAX:
         yield str(path)

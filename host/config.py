@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from host.model.limits import HOST_LIMITS, HostLimits
 
@@ -44,11 +44,38 @@ class ServeConfig:
     admin: Address = DEFAULT_ADMIN
     base_domain: str = "localhost"
     edge_server: EdgeServer = "uvicorn"
+    workers: int = 1
+    """Worker processes; also the number of shards of a data folder that is made now."""
     limits: HostLimits = field(default=HOST_LIMITS)
     outbound_permitted: tuple[Network, ...] = ()
     """Networks that guests may reach although they are not public, such as a service beside the host."""
     secrets_key: str = field(default="", repr=False)
     """The keys that secrets are sealed with, as TENURE_SECRETS_KEY has them; "": those of a file in the data folder."""
+
+
+def config_to_json(config: ServeConfig) -> dict[str, Any]:
+    """For a process of the same host: it is read by the same program."""
+    return {
+        **{name: getattr(config, name) for name in ("base_domain", "edge_server", "workers")},
+        "data_dir": str(config.data_dir.absolute()),
+        "listen": list(config.listen),
+        "admin": list(config.admin),
+        "limits": asdict(config.limits),
+        "outbound_permitted": [str(network) for network in config.outbound_permitted],
+    }
+
+
+def config_from_json(stored: Mapping[str, Any]) -> ServeConfig:
+    return ServeConfig(
+        **{
+            **stored,
+            "data_dir": Path(stored["data_dir"]),
+            "listen": Address(*stored["listen"]),
+            "admin": Address(*stored["admin"]),
+            "limits": HostLimits(**stored["limits"]),
+            "outbound_permitted": tuple(ip_network(name) for name in stored["outbound_permitted"]),
+        }
+    )
 
 
 def parse_address(text: str) -> Address:
@@ -80,6 +107,13 @@ def host_limits(
     if activation_idle_s is not None:
         limits = replace(limits, activation_idle_s=activation_idle_s)
     return limits
+
+
+def worker_count(workers: int | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """A flag wins over `TENURE_WORKERS`, this over the number of cores that this process may use. Raises ValueError."""
+    if workers is None and (number := _positive(environ, "TENURE_WORKERS")) is not None:
+        workers = max(int(number), 1)
+    return workers or len(os.sched_getaffinity(0))
 
 
 def permitted_networks(environ: Mapping[str, str] = os.environ) -> tuple[Network, ...]:

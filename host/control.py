@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import json
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -18,8 +20,9 @@ from typing import Any, cast
 from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
 from host.cluster.kinds import Kind
+from host.cluster.link import Link, Reply
 from host.config import ServeConfig
-from host.gateway.serve import AsgiApp, HypercornEdge, listening_socket
+from host.gateway.serve import AsgiApp, HypercornEdge
 from host.model.clock import Clock
 from host.model.ids import ActorId, host_label
 from host.model.version import Version
@@ -31,11 +34,12 @@ from host.registry.sealing import open_key_ring
 from host.sandbox.component import Compiler
 from host.storage.blobs import BlobStore
 from host.storage.commit import Committer
-from host.storage.ports import Engine
+from host.storage.layout import Layout, shard_of
+from host.storage.upgrade import DataLock, open_control, prepare
 from host.supervisor.alarms import AllAlarms, RemoteAlarms
 from host.supervisor.erasing import AllActorData
 from host.supervisor.staff import Staff
-from host.telemetry.tail import Tails
+from host.telemetry.tail import Line, Tails
 
 GRACE_S = 10.0
 
@@ -51,15 +55,26 @@ class Control:
         self.operator_key = ""
         self.new_operator_key = False
         self.tails = Tails()
+        self.layout: Layout
         self.staff: Staff
         self.registry: Registry
         self.publisher: Publisher
         self.departures: Departures
         self._started = time.monotonic()
 
-    async def build(self, stack: AsyncExitStack, storage: Engine, committer: Committer) -> None:
-        """Start every room but the admin API's listener. `stack` is told how to stop them."""
+    async def build(self, stack: AsyncExitStack) -> None:
+        """Start every room but the admin API's listener. `stack` is told how to stop them.
+
+        Raises OpenError (the data folder), OSError.
+        """
         data = self.config.data_dir.absolute()
+        lock = await asyncio.to_thread(DataLock, data)
+        stack.callback(lock.release)
+        self.layout = await asyncio.to_thread(prepare, data, self.config.workers)
+        storage = await asyncio.to_thread(open_control, data)
+        stack.callback(storage.close)
+        committer = Committer(storage, self.clock)
+        stack.push_async_callback(committer.close)
         self.staff = Staff(lambda: self.registry.changes())
         ring = await asyncio.to_thread(open_key_ring, data, self.config.secrets_key)
         self.registry = Registry(storage, committer, self.clock, spread=self.staff.spread, ring=ring)
@@ -76,13 +91,20 @@ class Control:
         self.new_operator_key = await ensure_operator_key(data, self.registry)
         self.operator_key = await asyncio.to_thread(_read_key, data / OPERATOR_KEY_FILE)
 
-    async def listen(self, stack: AsyncExitStack) -> None:
-        """Open the admin API's port. Raises OSError when the address cannot be had."""
-        sock = listening_socket(*self.config.admin)
+    async def listen(self, stack: AsyncExitStack, sock: socket.socket) -> None:
+        """Answer admin requests from `sock`."""
         self.admin_url = f"http://{self.config.admin._replace(port=sock.getsockname()[1])}"
         admin = HypercornEdge(self.admin_app(), sock)
         await admin.start()
         stack.push_async_callback(admin.stop, GRACE_S)
+
+    def lines(self, _link: Link, payload: bytes, _reply: Reply) -> None:
+        """A worker posts what functions logged there."""
+        function_id, lines, _missed = json.loads(payload)
+        if self.registry.versions(function_id):
+            tail = self.tails.of(function_id)
+            for line in lines:
+                tail.append(Line(*line))
 
     def admin_app(self) -> AsgiApp:
         alarms = AllAlarms(self._alarm_sources, lambda actor: self._alarms_of(self._slot_of(actor)))
@@ -112,11 +134,11 @@ class Control:
         return [self._alarms_of(slot) for slot in self.staff.slots]
 
     def _slots(self) -> list[int]:
-        """All that there should be."""
-        return [0]
+        """Of all workers that there should be."""
+        return list(range(self.config.workers))
 
-    def _slot_of(self, _actor: ActorId) -> int:
-        return 0
+    def _slot_of(self, actor: ActorId) -> int:
+        return shard_of(actor, self.layout.shards) % self.config.workers
 
     def _forget_lines(self, old: Version | None, new: Version | None) -> None:
         """A function that is deleted takes its log lines with it."""

@@ -1,9 +1,11 @@
-"""The whole host in one process: the only module that knows every room.
+"""A host put together: `run` is `tenure serve`, `running` is a whole host in this process for `tenure dev` and tests.
 
-`run` is what `tenure serve` calls; `running` is the same host as a context manager, for `tenure dev` and the tests.
-Rooms start from the bottom up and stop from the top down: the edge first stops taking requests and lets those in
-flight end, what is left is cancelled, what was acknowledged is durable already, and the last thing to close is the
-storage.
+`run` is the control process. It has the registry and the admin API, and starts, watches and stops worker processes; a
+worker that is there already, because the control process before this one died, is taken over. What `running` puts into
+one process are the same two halves, with one worker and nothing between them.
+
+Both start from the bottom up and stop from the top down: the edge first stops taking requests and lets those in flight
+end, what is left is cancelled, what was acknowledged is durable already, and the last thing to close is the storage.
 """
 
 from __future__ import annotations
@@ -11,56 +13,73 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import importlib.metadata
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
-from host.config import ServeConfig
-from host.control import Control
+from host.cluster.kinds import Kind
+from host.cluster.link import CONTROL, Handlers
+from host.cluster.peer import Peer, listen
+from host.config import Address, ServeConfig, config_to_json
+from host.control import GRACE_S, Control
 from host.gateway.serve import listening_socket, new_event_loop
 from host.model.clock import Clock, SystemClock
 from host.model.errors import TenureError
 from host.registry.first_start import OPERATOR_KEY_FILE
 from host.sandbox.capi import LibraryError
-from host.storage.commit import Committer
 from host.storage.ports import OpenError
-from host.storage.upgrade import open_engine
-from host.supervisor.asking import Direct
+from host.supervisor import adoption
+from host.supervisor.adoption import Found
+from host.supervisor.asking import Desk, Direct, ask
+from host.supervisor.nursery import Nursery, NurseryLost
+from host.supervisor.process import StartFailed, WorkerHandle
+from host.supervisor.spec import RUN_FOLDER, Spec
+from host.supervisor.supervisor import Supervisor
 from host.telemetry import log
 from host.worker import Worker
 
-SWITCH_INTERVAL_S = 0.0005
-"""How long a busy loop may keep the interpreter's lock from the threads that sync, poll and tick."""
+CONTROL_SOCKET = "control.sock"
+"""In the run folder: where the control process hears `tenure serve --reload`."""
+
+OPERATOR = -2
+"""The number on a link of a command that asks the control process."""
 
 _log = log.get("server")
 
 
 class Host:
-    """A control and a worker in one process: the layout of `tenure serve` with nothing between them."""
+    """A control and one worker in one process: the layout of `tenure serve` with nothing between them."""
 
     def __init__(self, config: ServeConfig, clock: Clock) -> None:
-        self.control = Control(config, clock)
-        self.worker = Worker(config, clock, self.control.tails)
+        self.config = replace(config, workers=1)
+        self.clock = clock
+        self.control = Control(self.config, clock)
+        self.worker: Worker
 
     async def build(self, stack: AsyncExitStack) -> None:
-        """Start every room but the listeners. `stack` is told how to stop them."""
-        storage = await asyncio.to_thread(open_engine, self.control.config.data_dir.absolute())
-        stack.callback(storage.close)
-        committer = Committer(storage, self.control.clock)
-        stack.push_async_callback(committer.close)
-        await self.control.build(stack, storage, committer)
-        await self.worker.build(stack, storage, committer)
-        await self.control.staff.join(0, Direct(self.worker.answers))
-        self.worker.begin()
+        """Start every room but the listeners. `stack` is told how to stop them. Raises as `running`."""
+        control = self.control
+        await control.build(stack)
+        self.worker = Worker(self.config, control.layout, self.clock, control.tails)
+        await self.worker.build(stack)
+        way = Direct(self.worker.answers)
+        await control.staff.join(way)
+        control.staff.serves(0, way)
+        await self.worker.open_shards()
 
     async def listen(self, stack: AsyncExitStack) -> None:
         """Open the two ports. Raises OSError when an address cannot be had."""
-        listen = self.control.config.listen
-        sock = listening_socket(*listen)
-        self.control.listen_url = f"http://{listen._replace(port=sock.getsockname()[1])}"
-        await self.worker.listen(stack, sock)
-        await self.control.listen(stack)
+        sock = listening_socket(*self.config.listen)
+        self.control.listen_url = f"http://{self.config.listen._replace(port=sock.getsockname()[1])}"
+        edge = self.worker.edge(sock)
+        await edge.start()
+        stack.push_async_callback(edge.stop, GRACE_S)
+        await self.control.listen(stack, listening_socket(*self.config.admin))
 
 
 @asynccontextmanager
@@ -76,27 +95,86 @@ async def running(config: ServeConfig, clock: Clock | None = None) -> AsyncItera
         yield host
 
 
-async def _serve(config: ServeConfig) -> None:
+class _ControlProcess:
+    """What `tenure serve` is. `nursery` imports what workers need while this starts."""
+
+    def __init__(self, config: ServeConfig, nursery: Nursery) -> None:
+        self.config = config
+        self.control = Control(config, SystemClock())
+        self._nursery = nursery
+        self._supervisor: Supervisor
+
+    async def start(self, stack: AsyncExitStack) -> None:
+        """Raises OpenError, OSError, LibraryError, StartFailed, NurseryLost."""
+        config, control = self.config, self.control
+        await control.build(stack)
+        admin = listening_socket(*config.admin)
+        run = config.data_dir.absolute() / RUN_FOLDER
+        found = await self._left_behind(run)
+        sockets = await self._sockets(found)
+        control.listen_url = f"http://{config.listen._replace(port=sockets[0].getsockname()[1])}"
+        handlers: Handlers = {Kind.LINES: control.lines}
+        supervisor = Supervisor(self._spec, sockets, self._nursery, control.staff, handlers)
+        control.staff.on_silent = supervisor.silent
+        adopted = {one.spec.slot: WorkerHandle(one.spec, one.born, control.staff, handlers) for one in found}
+        stack.push_async_callback(supervisor.stop)
+        await supervisor.start(adopted)
+        desk = Desk({Kind.RELOAD: lambda _question: supervisor.reload()})
+        stack.push_async_callback(desk.close)
+        commands = await listen(run / CONTROL_SOCKET, CONTROL, desk.handlers)
+        stack.callback(commands.close)
+        await control.listen(stack, admin)
+
+    def _spec(self, slot: int, token: str) -> Spec:
+        layout, version = self.control.layout, importlib.metadata.version("tenure")
+        return Spec(slot, token, config_to_json(self.config), (layout.shards, layout.folder), version)
+
+    async def _left_behind(self, run: Path) -> list[Found]:
+        """The workers of a control process before this one that can go on, one of each slot at most."""
+        kept: dict[int, Found] = {}
+        for one in await adoption.find(run):
+            fits = (one.spec.config["workers"], one.spec.layout) == (self.config.workers, tuple(self.control.layout))
+            if one.state == "serving" and fits and one.spec.slot not in kept:
+                kept[one.spec.slot] = one
+            else:
+                await adoption.end(one.born)
+        return list(kept.values())
+
+    async def _sockets(self, found: list[Found]) -> list[socket.socket]:
+        """The listening sockets of all slots: those of workers that are there, if they are what is wanted now."""
+        config = self.config
+        for one in found:
+            if Address(*one.spec.config["listen"]) == config.listen:
+                sockets = await adoption.listening_sockets(one)
+                if len(sockets) == config.workers:
+                    return sockets
+        with listening_socket(*config.listen) as probe:  # alone: nobody else listens there
+            port = probe.getsockname()[1]
+        return [listening_socket(config.listen.host, port, shared=True) for _ in range(config.workers)]
+
+
+async def _serve(config: ServeConfig, nursery: Nursery) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with running(config) as host:
-        _announce(host.control)
+    async with AsyncExitStack() as stack:
+        stack.callback(nursery.close)
+        process = _ControlProcess(config, nursery)
+        await process.start(stack)
+        _announce(process.control)
         gc.collect()
         gc.freeze()  # what a host is made of lives as long as it does: no collection need look at it again
-        gc.set_threshold(20_000, 20, 50)
         await stop.wait()
         _log.info("stopping")
 
 
-def run(config: ServeConfig) -> int:
+def run(config: ServeConfig, nursery: Nursery) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code; problems with the start are said on stderr."""
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_serve(config))
-    except (OpenError, LibraryError) as error:
+            runner.run(_serve(config, nursery))
+    except (OpenError, LibraryError, StartFailed, NurseryLost) as error:
         return _refuse(str(error))
     except TenureError as error:
         return _refuse(error.detail)
@@ -105,6 +183,25 @@ def run(config: ServeConfig) -> int:
             return _refuse(f"{config.listen} or {config.admin} is in use: stop what listens there or name other ports")
         return _refuse(str(error))
     return 0
+
+
+def reload(data: Path) -> int:
+    """Have the host that runs on `data` replace its workers, one by one. Returns the exit code."""
+    try:
+        count = asyncio.run(_reload(data.absolute() / RUN_FOLDER / CONTROL_SOCKET))
+    except TenureError as error:
+        return _refuse(f"No host that can do it runs on {data}: {error.detail}")
+    print(f"{count} worker{'' if count == 1 else 's'} replaced")
+    return 0
+
+
+async def _reload(path: Path) -> int:
+    peer = Peer(path, OPERATOR, {}, patience_s=1.0)
+    peer.start()
+    try:
+        return int(await ask(peer, Kind.RELOAD))
+    finally:
+        await peer.close()
 
 
 def _announce(control: Control) -> None:

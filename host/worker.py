@@ -6,91 +6,94 @@ comes from the control process and is kept, so a worker goes on without one.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
-from host.actors.alarms import Alarms
 from host.actors.dead import TenantAlarms
-from host.actors.directory import Directory
 from host.actors.erase import TenantState
 from host.bindings.outbound import Outbound
 from host.bindings.world import Worlds
+from host.cluster.directory import ClusterDirectory
 from host.cluster.kinds import Kind
 from host.cluster.link import Handler, Link, Reply
+from host.cluster.shard import Shard
 from host.config import ServeConfig
 from host.gateway.app import Gateway
-from host.gateway.serve import HypercornEdge, UvicornEdge
+from host.gateway.serve import Edge, HypercornEdge, UvicornEdge
 from host.invoke.pool import HandlerPool
 from host.model.clock import Clock
+from host.model.errors import Unavailable
+from host.model.ids import ActorId
 from host.model.version import Version
 from host.registry import feed
 from host.registry.serving import Serving
 from host.sandbox.engine import Engine as Sandbox
 from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
-from host.storage.commit import Committer
-from host.storage.ports import Engine
-from host.supervisor import alarms as all_alarms
-from host.supervisor.asking import Desk
+from host.storage.layout import Layout, shard_of
+from host.storage.rocks import CACHE_BYTES
+from host.storage.upgrade import open_shard
+from host.supervisor import alarms
+from host.supervisor.asking import NO_ANSWER, Desk
 from host.telemetry.tail import Tails
-
-GRACE_S = 10.0
 
 
 class Worker:
-    """Its attributes are the rooms. `handlers` answer the control process, once `build` is done."""
+    """Worker `slot` of `workers`. Its attributes are the rooms; `answers` are for the control process's questions."""
 
-    def __init__(self, config: ServeConfig, clock: Clock, tails: Tails) -> None:
+    def __init__(
+        self, config: ServeConfig, layout: Layout, clock: Clock, tails: Tails, *, slot: int = 0, workers: int = 1
+    ) -> None:
         self.config = config
+        self.layout = layout
         self.clock = clock
         self.tails = tails
         self.serving = Serving()
+        self.cluster = ClusterDirectory(slot, workers, layout.shards, clock)
         self.answers: Mapping[int, Handler] = {}
         self.library: Library
         self.scheduler: Scheduler
-        self.committer: Committer
-        self.directory: Directory
         self.handlers: HandlerPool
-        self.alarms: Alarms
+        self._worlds: Worlds
 
-    async def build(self, stack: AsyncExitStack, storage: Engine, committer: Committer) -> None:
-        """Start every room but the edge. `stack` is told how to stop them."""
-        clock, limits = self.clock, self.config.limits
+    async def build(self, stack: AsyncExitStack) -> None:
+        """Start every room but the shards and the edge. `stack` is told how to stop them all."""
         sandbox = Sandbox()
         stack.callback(sandbox.close)
         self.library = Library(sandbox)
         stack.callback(self.library.close)
-        self.committer = committer
-        self.scheduler = Scheduler(sandbox, clock)
-        self.scheduler.round_end.append(committer.flush)
-        outbound = Outbound(committer, self.config.outbound_permitted)
+        self.scheduler = Scheduler(sandbox, self.clock)
+        outbound = Outbound(self._drain, self.config.outbound_permitted)
         stack.push_async_callback(outbound.close)
-        worlds = Worlds(self.tails, outbound)
-        self.directory = Directory(
-            storage,
-            committer,
-            self.scheduler,
-            self.library,
-            clock,
-            limits,
-            self.serving.owner,
-            worlds.of_actor,
-            self.serving.why_no_owner,
-        )
-        stack.callback(self.directory.close)
-        worlds.connect(self.directory)
-        self.handlers = HandlerPool(self.scheduler, self.library, limits, worlds.of_handler)
+        self._worlds = Worlds(self.tails, outbound)
+        self._worlds.connect(self.cluster)
+        stack.push_async_callback(self.cluster.close)
+        self.handlers = HandlerPool(self.scheduler, self.library, self.config.limits, self._worlds.of_handler)
         stack.callback(self.handlers.close)
-        self.alarms = Alarms(self.directory)
-        stack.callback(self.alarms.close)
         stack.callback(self.scheduler.close)
-        self._retire_with(worlds)
-        alarms, erase = all_alarms.answering(TenantAlarms(self.directory)), TenantState(self.directory).erase
-        desk = Desk({Kind.STATUS: self._status, Kind.ERASE: erase, **alarms})
+        self.serving.on_change(self._retire)
+        every = alarms.AllAlarms(self._alarm_sources, self._alarms_of)
+        desk = Desk({Kind.STATUS: self._status, Kind.ERASE: self._erase, **alarms.answering(every)})
         stack.push_async_callback(desk.close)
         self.answers = {**desk.handlers, Kind.SERVE: self._serve, Kind.SNAPSHOT: self._snapshot}
+
+    async def open_shards(self) -> None:
+        """Serve this worker's shards. What serves is known by now, because overdue alarms fire. Raises OpenError."""
+        own, data = self.cluster.own, self.config.data_dir.absolute()
+        limits = self.config.limits
+        limits = replace(limits, activations_max=max(limits.activations_max // self.layout.shards, 1))
+        for number in own:
+            engine = await asyncio.to_thread(open_shard, data, self.layout, number, CACHE_BYTES // len(own))
+            rooms = (self.scheduler, self.library, self.clock, limits, self.serving.owner, self._worlds.of_actor)
+            self.cluster.open(Shard(number, engine, *rooms, self.serving.why_no_owner))
+
+    async def _drain(self) -> None:
+        """Until all that was written in this worker is durable. Raises StorageBroken."""
+        await asyncio.gather(*(shard.committer.drain() for shard in self.cluster.shards.values()))
 
     def gateway(self) -> Gateway:
         """The data plane's ASGI callable."""
@@ -101,25 +104,33 @@ class Worker:
             why_unavailable=self.serving.why_unavailable,
         )
 
-    def begin(self) -> None:
-        """What serves is known: alarms may fire."""
-        self.alarms.start()
+    def edge(self, sock: socket.socket) -> Edge:
+        """What takes requests from `sock` once it is started."""
+        return (UvicornEdge if self.config.edge_server == "uvicorn" else HypercornEdge)(self.gateway(), sock)
 
-    async def listen(self, stack: AsyncExitStack, sock: socket.socket) -> None:
-        """Take requests from `sock`."""
-        edge = (UvicornEdge if self.config.edge_server == "uvicorn" else HypercornEdge)(self.gateway(), sock)
-        await edge.start()
-        stack.push_async_callback(edge.stop, GRACE_S)
+    def _retire(self, old: Version | None, new: Version | None) -> None:
+        if old is not None:
+            self.handlers.retire(old)
+            self._worlds.retire(old)
+            if new is None or new.artifact != old.artifact:
+                self.library.retire(old.artifact)
 
-    def _retire_with(self, worlds: Worlds) -> None:
-        def changed(old: Version | None, new: Version | None) -> None:
-            if old is not None:
-                self.handlers.retire(old)
-                worlds.retire(old)
-                if new is None or new.artifact != old.artifact:
-                    self.library.retire(old.artifact)
+    def _alarms_of(self, actor: ActorId) -> TenantAlarms:
+        """Raises Unavailable while the actor's shard is not open."""
+        shard = self.cluster.shards.get(shard_of(actor, self.layout.shards))
+        if shard is None:
+            raise Unavailable(NO_ANSWER)
+        return TenantAlarms(shard.directory)
 
-        self.serving.on_change(changed)
+    def _alarm_sources(self) -> list[TenantAlarms]:
+        return [TenantAlarms(shard.directory) for shard in self.cluster.shards.values()]
+
+    async def _erase(self, tenant: str) -> None:
+        """Raises Unavailable unless all shards of this worker are open: what one holds must not be forgotten."""
+        shards = self.cluster.shards
+        if any(number not in shards for number in self.cluster.own):
+            raise Unavailable(NO_ANSWER)
+        await asyncio.gather(*(TenantState(shard.directory).erase(tenant) for shard in shards.values()))
 
     # --- what the control process says and asks -----------------------------------------------------------------------
 
@@ -133,16 +144,17 @@ class Worker:
         reply(b"")
 
     async def _status(self, _question: object) -> dict[str, Any]:
-        commits = self.committer.stats()
+        shards = self.cluster.shards.values()
+        commits = [shard.committer.stats() for shard in shards]
         return {
-            "activations": self.directory.activations,
-            "alarms_waiting": self.alarms.waiting,
+            "activations": self.cluster.activations,
+            "alarms_waiting": self.cluster.alarms_waiting,
             "handlers": {"busy": self.handlers.busy, "warm": self.handlers.warm, "waiting": self.handlers.waiting},
             "sandbox": {"stores": self.library.engine.stores, "calls": self.scheduler.calls},
             "storage": {
-                "broken": self.committer.broken,
-                "commits": commits.commits,
-                "syncs": commits.syncs,
-                "sync_ms": round(commits.sync_s * 1000, 3),
+                "broken": any(shard.committer.broken for shard in shards),
+                "commits": sum(one.commits for one in commits),
+                "syncs": sum(one.syncs for one in commits),
+                "sync_ms": round(sum(one.sync_s for one in commits) * 1000, 3),
             },
         }

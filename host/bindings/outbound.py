@@ -26,7 +26,7 @@ import socket
 import ssl
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -38,7 +38,6 @@ from host.model.clock import TimerHandle
 from host.model.errors import StorageBroken
 from host.model.limits import Limits
 from host.model.message import HttpRequest, HttpResponse, body_from_wire, body_to_wire
-from host.storage.commit import Committer
 from host.telemetry import log
 
 REDIRECTS_MAX = 20
@@ -151,8 +150,8 @@ class _Guard(httpcore.AsyncNetworkBackend):
 class Outbound:
     """All outbound fetches of a process. Everything runs on the loop."""
 
-    def __init__(self, committer: Committer, permitted: tuple[Network, ...] = ()) -> None:
-        self._committer = committer
+    def __init__(self, drain: Callable[[], Awaitable[None]], permitted: tuple[Network, ...] = ()) -> None:
+        self._drain = drain
         self._guard = _Guard(permitted)
         self._tasks: set[asyncio.Task[None]] = set()
         self._of_tenant: Counter[str] = Counter()
@@ -185,7 +184,7 @@ class Outbound:
         self, request: HttpRequest, allow: tuple[str, ...], redirect: str, limits: Limits, done: Done
     ) -> None:
         try:
-            await self._committer.drain()
+            await self._drain()
             async with asyncio.timeout(limits.request_wall_s):
                 response = await self._follow(request, allow, redirect, limits)
         except Refused as refused:

@@ -27,49 +27,51 @@ _log = log.get("supervisor.staff")
 class Staff:
     """`changes()` is all that serves. Everything runs on the loop."""
 
-    def __init__(
-        self, changes: Callable[[], list[Change]], on_silent: Callable[[int], None] = lambda slot: None
-    ) -> None:
+    def __init__(self, changes: Callable[[], list[Change]]) -> None:
         self._changes = changes
-        self._on_silent = on_silent
-        self._ways: dict[int, Way] = {}
+        self.on_silent: Callable[[Way], None] = lambda way: None
+        self._following: dict[Way, None] = {}
+        self._serving: dict[int, Way] = {}
 
     @property
     def slots(self) -> list[int]:
-        """Workers that are there."""
-        return sorted(self._ways)
+        """Those that can be asked."""
+        return sorted(self._serving)
 
-    async def join(self, slot: int, way: Way) -> None:
+    async def join(self, way: Way) -> None:
         """A worker is there. When this returns it serves what all others do. Raises LinkError when it is gone."""
-        self._ways[slot] = way
+        self._following[way] = None
         await request(way, Kind.SNAPSHOT, feed.encode(self._changes()))
 
-    def leave(self, slot: int, way: Way) -> None:
-        """It is gone. Nothing happens when another one has its place already."""
-        if self._ways.get(slot) is way:
-            del self._ways[slot]
+    def serves(self, slot: int, way: Way) -> None:
+        """It is the one to ask for what this slot knows, in place of any other."""
+        self._serving[slot] = way
+
+    def leave(self, way: Way) -> None:
+        self._following.pop(way, None)
+        self._serving = {slot: other for slot, other in self._serving.items() if other is not way}
 
     def spread(self, change: Change) -> asyncio.Future[None]:
         """See `registry.ports.Spread`."""
         payload = feed.encode([change])
-        replies = {slot: request(way, Kind.SERVE, payload) for slot, way in self._ways.items()}
+        replies = {way: request(way, Kind.SERVE, payload) for way in self._following}
         return asyncio.ensure_future(self._followed(replies))
 
-    async def _followed(self, replies: dict[int, asyncio.Future[bytes]]) -> None:
+    async def _followed(self, replies: dict[Way, asyncio.Future[bytes]]) -> None:
         if not replies:
             return
         await asyncio.wait(replies.values(), timeout=APPLY_S)
-        for slot, reply in replies.items():
+        for way, reply in replies.items():
             if not reply.done():
                 reply.cancel()
-                _log.error("worker_silent", slot=slot, seconds=APPLY_S)
-                self._on_silent(slot)
+                _log.error("worker_silent", seconds=APPLY_S)
+                self.on_silent(way)
             elif isinstance(error := reply.exception(), LinkError):  # it is gone: the next one gets a snapshot
-                _log.warn("change_not_followed", slot=slot, error=error)
+                _log.warn("change_not_followed", error=error)
 
     async def ask(self, slot: int, kind: Kind, question: Any = None) -> Any:
         """Raises TenureError; Unavailable when the worker is not there."""
-        way = self._ways.get(slot)
+        way = self._serving.get(slot)
         if way is None:
             raise Unavailable(NO_ANSWER)
         return await ask(way, kind, question)

@@ -124,3 +124,33 @@ class Tails:
     def forget(self, function_id: str) -> None:
         """The function is deleted: its lines go with it."""
         self._tails.pop(function_id, None)
+
+
+class Batch(NamedTuple):
+    """Lines of one function on their way to another process; `missed` came before them and had to go."""
+
+    function_id: str
+    lines: list[Line]
+    missed: int
+
+
+class Outgoing(Tails):
+    """The lines of a process that does not keep them: they wait in the rings, with their bounds, until they are taken.
+
+    `on_line` is called for the first line since then.
+    """
+
+    __slots__ = ("_on_line",)
+
+    def __init__(self, on_line: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_line = on_line
+
+    def of(self, function_id: str) -> Tail:
+        if not self._tails:
+            self._on_line()
+        return super().of(function_id)
+
+    def take(self) -> list[Batch]:
+        tails, self._tails = self._tails, {}
+        return [Batch(function_id, tail.since().lines, tail.dropped) for function_id, tail in tails.items()]

@@ -40,9 +40,9 @@ async def test_more_accounts_than_fit_in_memory_keep_their_balances(tmp_path: Pa
         site = await ship(FUNCTIONS / "account")
         for deposits in (1, 2):
             assert await _all(site, "POST", "deposit", {"amount": 1}) == [deposits] * ACCOUNTS
-            await wait_until(lambda: host.worker.directory.activations <= ACTIVATIONS_MAX, "eviction by count")
+            await wait_until(lambda: host.worker.cluster.activations <= ACTIVATIONS_MAX, "eviction by count")
         assert await _all(site, "GET", "balance") == [2] * ACCOUNTS
-        await wait_until(lambda: host.worker.directory.activations <= ACTIVATIONS_MAX, "eviction by count")
+        await wait_until(lambda: host.worker.cluster.activations <= ACTIVATIONS_MAX, "eviction by count")
         stores = host.worker.library.engine.stores
         assert stores <= ACTIVATIONS_MAX + host.worker.handlers.warm, "an evicted activation keeps its instance"
 
@@ -53,11 +53,11 @@ async def test_idle_accounts_leave_memory_and_come_back_with_their_balances(tmp_
     async with server.running(config, clock) as host, shipping_to(host) as ship:
         site = await ship(FUNCTIONS / "account")
         assert await _all(site, "POST", "deposit", {"amount": 1}) == [1] * ACCOUNTS
-        assert host.worker.directory.activations == ACCOUNTS
+        assert host.worker.cluster.activations == ACCOUNTS
         clock.advance(IDLE_S / 2)
         await site.get("/accounts/touched-0/balance")
         clock.advance(IDLE_S / 2 + 1)
-        await wait_until(lambda: host.worker.directory.activations <= 1, "eviction of idle activations")
+        await wait_until(lambda: host.worker.cluster.activations <= 1, "eviction of idle activations")
         clock.advance(2 * IDLE_S)
-        await wait_until(lambda: host.worker.directory.activations == 0, "eviction of the last one")
+        await wait_until(lambda: host.worker.cluster.activations == 0, "eviction of the last one")
         assert await _all(site, "GET", "balance") == [1] * ACCOUNTS

@@ -122,7 +122,7 @@ async def test_what_breaks_the_engines_own_objects_breaks_one_instance_only(
         assert await call(hostile, f"beside-{what}", "count") == 1
         assert await call(other_tenant, name, "count") == 1
         await call(hostile, name, "attack", "spin")  # whatever is left of it goes with it
-        shared_host.worker.directory.reset(ActorId(version.tenant, "Hostile", name))
+        shared_host.worker.cluster.shards[0].directory.reset(ActorId(version.tenant, "Hostile", name))
         assert await call(hostile, name, "count") == 2
     for what in PROTOTYPES:
         await hostile.get(f"/handler/pollute/{what}")

@@ -298,7 +298,7 @@ async def test_what_an_actor_wrote_before_is_durable_when_its_fetch_leaves(
     run: Run, host: server.Host, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     durable: list[bool] = []
-    committer = host.worker.committer
+    committer = host.worker.cluster.shards[0].committer
     monkeypatch.setattr(origin, "on_request", lambda: durable.append(committer.synced == committer.stats().commits))
     for number in range(5):
         code = f"await ctx.storage.put('n', {number}); return (await fetch('ORIGIN/echo')).status"

@@ -64,9 +64,9 @@ async def test_a_full_mailbox_is_503_with_retry_after_at_the_edge(crowded: serve
     """One handler's calls fill the mailbox of an actor that sleeps; then a handler lets the error pass through."""
     sleeping = asyncio.create_task(crowd.get("/actors/full/sleep"))
     worker = crowded.worker
-    await wait_until(lambda: worker.directory.activations > 0 and worker.scheduler.calls == 2, "the sleeper", 30)
+    await wait_until(lambda: worker.cluster.activations > 0 and worker.scheduler.calls == 2, "the sleeper", 30)
     filling = asyncio.create_task(crowd.get("/pass/full/1000"))
-    actors = worker.directory._actors
+    actors = worker.cluster.shards[0].directory._actors
     await wait_until(lambda: sum(actor.waiting for actor in actors.values()) == 1_000, "a full mailbox", 8)
     refused = await crowd.get("/pass/full/1")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")

@@ -1,8 +1,8 @@
 """Workers of one host, wired as the host does but without its edge: each with its shards, a sandbox and its links.
 
 Several may share a test's process (and its loop), each with links to the others over real sockets; or one runs as a
-process of its own, `python -m tests.kit.cluster FOLDER SLOT WORKERS SHARDS`, which can be killed and started again.
-All serve the version that `version_of()` gives.
+process of its own, `python -m tests.kit.cluster PROJECT FOLDER SLOT WORKERS SHARDS`, which can be killed and started
+again. All serve one version: that of their project, with the defaults of `version_of`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from host.storage.layout import Layout, shard_of
 from host.storage.upgrade import open_shard
 from host.telemetry.tail import Tails
 from tests.kit.bundles import ROOT
-from tests.kit.rooms import DEADLINE_S, GUEST, TENANT, _json_body, _reply, compiled, version_of
+from tests.kit.rooms import DEADLINE_S, GUEST, TENANT, _json_body, _reply, version_of
 from tests.kit.until import wait_until
 
 
@@ -155,10 +155,9 @@ def name_on(slot: int, workers: int, prefix: str, shards: int | None = None, typ
 class WorkerProcess:
     """A worker as a process of its own."""
 
-    def __init__(self, data: Path, slot: int, workers: int, shards: int) -> None:
-        self._command = [
-            sys.executable, "-m", "tests.kit.cluster", str(data), str(slot), str(workers), str(shards)
-        ]  # fmt: skip
+    def __init__(self, data: Path, slot: int, workers: int, shards: int, project: Path = GUEST) -> None:
+        numbers = map(str, (slot, workers, shards))
+        self._command = [sys.executable, "-m", "tests.kit.cluster", str(project), str(data), *numbers]
         self._process: subprocess.Popen[str] | None = None
 
     async def start(self) -> None:
@@ -185,10 +184,10 @@ class WorkerProcess:
             self._process = None
 
 
-async def _serve(data: Path, slot: int, workers: int, shards: int) -> None:
+async def _serve(version: Version, data: Path, slot: int, workers: int, shards: int) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    worker = Worker(data, slot, workers, shards, version_of())
+    worker = Worker(data, slot, workers, shards, version)
     await worker.open()
     print("ready", flush=True)
     await stopped.wait()
@@ -196,6 +195,6 @@ async def _serve(data: Path, slot: int, workers: int, shards: int) -> None:
 
 
 if __name__ == "__main__":
-    compiled(GUEST)
+    served = version_of(Path(sys.argv[1]))
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(_serve(Path(sys.argv[1]), *map(int, sys.argv[2:])))
+        uvloop.run(_serve(served, Path(sys.argv[2]), *map(int, sys.argv[3:])))

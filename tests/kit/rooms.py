@@ -161,7 +161,7 @@ class Rooms:
         self.committer = Committer(engine, SlowDiskClock() if slow_disk else clock)
         self.scheduler = Scheduler(self.sandbox, clock)
         self.scheduler.round_end.append(self.committer.flush)
-        self.outbound = Outbound(self.committer)
+        self.outbound = Outbound(self.committer.drain)
         self.worlds = Worlds(self.tails, self.outbound)
         owner = self._owner
         rooms = (engine, self.committer, self.scheduler, self.library)

@@ -53,7 +53,7 @@ class World:
         return await self.http.post("/v1/alarms/retry", json=body)
 
     def has_dead(self, name: str) -> bool:
-        engine = self.host.worker.directory.engine
+        engine = self.host.worker.cluster.shards[0].directory.engine
         return engine.get(keys.dead_alarm_key(ActorId(self.tenant, "Probe", name))) is not None
 
     async def until_dead(self, *names: str) -> None:
@@ -69,7 +69,7 @@ class World:
 
     def pass_time(self) -> None:
         """Up to the next try of every alarm, unless one is under way (its handler has a time limit)."""
-        if not self.host.worker.alarms.waiting:
+        if not self.host.worker.cluster.shards[0].alarms.waiting:
             self.clock.advance(RETRY_LAST_S)
 
 
@@ -166,9 +166,9 @@ async def test_a_retried_alarm_that_fails_again_is_dead_again(world: World, site
 async def test_a_retry_is_durable_when_it_is_acknowledged(world: World, site: Site) -> None:
     await arm(site, "alice")
     await world.until_dead("alice")
-    before = world.host.worker.committer.synced
+    before = world.host.worker.cluster.shards[0].committer.synced
     await world.retry(type="Probe", name="alice")
-    assert world.host.worker.committer.synced > before
+    assert world.host.worker.cluster.shards[0].committer.synced > before
     assert not world.has_dead("alice")
 
 

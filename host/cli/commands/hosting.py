@@ -28,6 +28,7 @@ class AddressType(click.ParamType[Any]):
 
 
 ADDRESS = AddressType()
+WORKERS_MAX = 128
 
 
 @click.command("serve")
@@ -44,6 +45,8 @@ ADDRESS = AddressType()
     type=click.FloatRange(0, min_open=True),
     help="Idle time after which an actor leaves memory.",
 )
+@click.option("--workers", type=click.IntRange(1, WORKERS_MAX), help="Worker processes (the number of cores).")
+@click.option("--reload", "replace", is_flag=True, help="Replace the workers of the host that runs on --data.")
 def serve(
     data: Path,
     listen: Any,
@@ -52,20 +55,39 @@ def serve(
     edge_server: Any,
     max_activations: int | None,
     activation_idle_seconds: float | None,
+    workers: int | None,
+    replace: bool,
 ) -> None:
     """Run a host until it is stopped."""
-    from host.config import ServeConfig, host_limits, permitted_networks, secrets_key
+    if replace:
+        from host import server
+
+        sys.exit(server.reload(data))
+    from host.config import ServeConfig, host_limits, permitted_networks, secrets_key, worker_count
 
     try:
         limits = host_limits(max_activations, activation_idle_seconds)
         permitted = permitted_networks()
+        workers = worker_count(workers)
     except ValueError as error:
         raise CliError(str(error)) from None
-    domain = base_domain.lower().rstrip(".")
-    config = ServeConfig(data, listen, admin, domain, edge_server, limits, permitted, secrets_key())
+    config = ServeConfig(
+        data,
+        listen,
+        admin,
+        base_domain.lower().rstrip("."),
+        edge_server,
+        workers,
+        limits,
+        outbound_permitted=permitted,
+        secrets_key=secrets_key(),
+    )
+    from host.supervisor.nursery import Nursery
+
+    nursery = Nursery("host.worker_process")  # it imports while this process does
     from host import server
 
-    sys.exit(server.run(config))
+    sys.exit(server.run(config, nursery))
 
 
 @click.command("dev")

@@ -1,0 +1,294 @@
+"""The life of a host's workers: each slot has one that serves, whatever happens to the one before.
+
+    starting -> serving -> (died) -> waiting -> starting ...
+
+A worker that dies is replaced at once; one that dies again and again waits longer each time, and says so; meanwhile a
+neighbour takes the requests of its slot. The listening socket of each slot is kept open here and by every worker, so
+connections that come while nobody takes them wait in the kernel and are not refused.
+
+A shard is open in one process only. So a replacement that is not for a death gets ready first, without its shards; then
+calls for them are held by the other workers, the old worker ends its turns and closes the shards, and the new one opens
+them and gets what was held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from host.cluster.kinds import Kind
+from host.cluster.link import Handlers
+from host.model.errors import TenureError
+from host.supervisor.asking import Way
+from host.supervisor.nursery import Nursery, NurseryLost
+from host.supervisor.process import StartFailed, WorkerHandle
+from host.supervisor.spec import Spec
+from host.supervisor.staff import Staff
+from host.telemetry import log
+
+GRACE_S = 10.0
+"""For requests and turns that are under way when a worker is to leave."""
+
+DEATHS_WITHIN_S = 30.0
+DEATHS_UNPUNISHED = 2
+PAUSE_FIRST_S, PAUSE_S_MAX = 0.5, 15.0
+
+_log = log.get("supervisor")
+
+
+class Slot:
+    """One place for a worker. `since` and `until` are seconds of the monotonic clock."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.handle: WorkerHandle | None = None
+        self.state = "starting"
+        self.deaths: deque[float] = deque(maxlen=50)
+        self.restarts = 0
+        self.change = asyncio.Lock()
+
+    def died(self, now: float) -> float:
+        """Note a death; how many seconds its successor has to wait."""
+        while self.deaths and self.deaths[0] < now - DEATHS_WITHIN_S:
+            self.deaths.popleft()
+        self.deaths.append(now)
+        excess = len(self.deaths) - DEATHS_UNPUNISHED
+        return 0.0 if excess <= 0 else min(PAUSE_FIRST_S * 2 ** (excess - 1), PAUSE_S_MAX)
+
+
+class Shown(NamedTuple):
+    """A worker in `tenure status`."""
+
+    slot: int
+    state: str
+    pid: int | None
+    restarts: int
+
+
+class Supervisor:
+    """`spec_of(slot, token)` is what a worker that is started now gets; `handlers` are for what workers post.
+
+    Everything runs on the loop.
+    """
+
+    def __init__(
+        self,
+        spec_of: Callable[[int, str], Spec],
+        sockets: list[socket.socket],
+        nursery: Nursery,
+        staff: Staff,
+        handlers: Handlers,
+    ) -> None:
+        self._spec_of = spec_of
+        self._sockets = sockets
+        self._nursery = nursery
+        self._staff = staff
+        self._handlers = {**handlers, Kind.REPLACE_ME: self._replace_asked}
+        self._slots = [Slot(number) for number in range(len(sockets))]
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._ended = asyncio.Event()
+
+    def shown(self) -> list[Shown]:
+        return [
+            Shown(slot.number, slot.state, slot.handle.pid if slot.handle is not None else None, slot.restarts)
+            for slot in self._slots
+        ]
+
+    # --- start and stop -----------------------------------------------------------------------------------------------
+
+    async def start(self, adopted: dict[int, WorkerHandle]) -> None:
+        """A worker serves in each slot when this returns. Raises StartFailed, NurseryLost, OSError."""
+        for number, handle in adopted.items():
+            slot = self._slots[number]
+            slot.handle, slot.state = handle, "serving"
+        fresh = [slot for slot in self._slots if slot.handle is None]
+        await asyncio.gather(*(self._fork(slot) for slot in fresh))
+        await asyncio.gather(*(self._begin(slot) for slot in fresh))
+        for slot in self._slots:
+            self._do(self._keep(slot))
+        for number, handle in adopted.items():
+            await handle.ready()
+            handle.serves()
+            await self._tell_peers(number)
+        stale = [slot for slot in self._slots if slot.number in adopted and not self._is_current(slot)]
+        if stale:
+            self._do(self._reload(stale))
+
+    async def stop(self, grace_s: float = GRACE_S) -> None:
+        """All workers end what they have begun, make it durable, answer, and end."""
+        self._stopping = True
+        handles = [slot.handle for slot in self._slots if slot.handle is not None and not slot.handle.ended.is_set()]
+        await asyncio.gather(*(_asked(handle, Kind.QUIET, grace_s) for handle in handles))
+        await asyncio.gather(*(_asked(handle, Kind.LEAVE, grace_s) for handle in handles))
+        await asyncio.gather(*(handle.end(grace_s) for handle in handles))
+        await self.close()
+
+    async def close(self) -> None:
+        """Look after the workers no longer; those that are alive stay so."""
+        self._stopping = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for slot in self._slots:
+            if slot.handle is not None:
+                await slot.handle.close()
+
+    # --- deaths -------------------------------------------------------------------------------------------------------
+
+    async def _keep(self, slot: Slot) -> None:
+        """Replace whatever dies in `slot`."""
+        while not self._stopping:
+            handle = slot.handle
+            assert handle is not None
+            await handle.ended.wait()
+            async with slot.change:
+                if slot.handle is handle and not self._stopping:
+                    await self._replace_dead(slot, handle)
+
+    async def _replace_dead(self, slot: Slot, dead: WorkerHandle) -> None:
+        began = time.monotonic()
+        slot.state = "starting"
+        pause_s = slot.died(began)
+        how = await self._nursery.how_ended(dead.pid)
+        _log.error("worker_died", slot=slot.number, pid=dead.pid, how=how, pause_s=pause_s)
+        await dead.close()
+        if pause_s:
+            slot.state = "waiting"
+            await self._cover(slot.number)
+            await asyncio.sleep(pause_s)
+            slot.state = "starting"
+        try:
+            await self._fork(slot)
+            await self._begin(slot)
+        except (StartFailed, NurseryLost, OSError) as error:
+            _log.error("worker_not_started", slot=slot.number, error=error)
+            if slot.handle is not None:
+                slot.handle.signal(signal.SIGKILL)  # its end brings us here again
+            return
+        if pause_s:
+            await self._cover(None)
+        slot.restarts += 1
+        _log.info("worker_back", slot=slot.number, seconds=round(time.monotonic() - began, 3))
+
+    async def _cover(self, number: int | None) -> None:
+        """A neighbour takes the requests of a slot that nobody serves for a while; None: each only its own."""
+        serving = [slot.handle for slot in self._slots if slot.state == "serving" and slot.handle is not None]
+        for handle in serving[:1] if number is not None else serving:
+            await _asked(handle, Kind.COVER, number)
+
+    async def _fork(self, slot: Slot) -> None:
+        """Raises NurseryLost, OSError."""
+        slot.handle = await self._forked(slot)
+
+    async def _forked(self, slot: Slot) -> WorkerHandle:
+        spec = self._spec_of(slot.number, secrets.token_hex(4))
+        born = await self._nursery.fork(spec.to_json(), [sock.fileno() for sock in self._sockets])
+        return WorkerHandle(spec, born, self._staff, self._handlers)
+
+    async def _begin(self, slot: Slot) -> None:
+        """Let the worker in `slot` open its shards and take requests. Raises StartFailed."""
+        handle = slot.handle
+        assert handle is not None
+        await handle.ready()
+        try:
+            refusal = await handle.ask(Kind.BEGIN, self._peers())
+        except TenureError as error:
+            raise StartFailed(error.detail) from error
+        if refusal is not None:
+            raise StartFailed(refusal)
+        handle.serves()
+        slot.state = "serving"
+        await self._tell_peers(slot.number)
+
+    def _peers(self) -> dict[int, str]:
+        return {slot.number: str(slot.handle.spec.peer_path) for slot in self._slots if slot.handle is not None}
+
+    async def _tell_peers(self, number: int) -> None:
+        """All others reach slot `number` where it is now."""
+        path = self._peers()[number]
+        others = [slot.handle for slot in self._slots if slot.number != number and slot.state == "serving"]
+        await asyncio.gather(*(_asked(handle, Kind.PEERS, {number: path}) for handle in others if handle is not None))
+
+    # --- replacing what is alive --------------------------------------------------------------------------------------
+
+    async def reload(self) -> int:
+        """Replace all workers, one by one. Returns how many. Raises StartFailed: the worker it was at serves on."""
+        await self._reload(self._slots)
+        return len(self._slots)
+
+    async def _reload(self, slots: list[Slot]) -> None:
+        for slot in slots:
+            async with slot.change:
+                if not self._stopping and slot.handle is not None and not slot.handle.ended.is_set():
+                    await self._replace(slot, slot.handle)
+
+    async def _replace(self, slot: Slot, old: WorkerHandle) -> None:
+        began = time.monotonic()
+        new = await self._forked(slot)
+        try:
+            await new.ready()
+        except StartFailed:
+            new.signal(signal.SIGKILL)
+            await new.close()
+            raise
+        slot.state = "replacing"
+        await _asked(old, Kind.QUIET, GRACE_S)
+        others = [other.handle for other in self._slots if other is not slot and other.state == "serving"]
+        holds = [_asked(handle, Kind.HOLD, slot.number) for handle in others if handle is not None]
+        await asyncio.gather(_asked(old, Kind.LEAVE, GRACE_S), *holds)
+        slot.handle = new
+        try:
+            await self._begin(slot)
+        except StartFailed:
+            new.signal(signal.SIGKILL)  # its end makes `_keep` start another
+            raise
+        finally:
+            self._do(_see_off(old))
+        _log.info("worker_replaced", slot=slot.number, seconds=round(time.monotonic() - began, 3))
+
+    def _replace_asked(self, link: Any, _payload: bytes, _reply: Any) -> None:
+        """A worker was told by somebody else to end."""
+        slots = [slot for slot in self._slots if slot.number == link.peer]
+        if not self._stopping:
+            self._do(self._reload(slots))
+
+    def silent(self, way: Way) -> None:
+        """A worker does not follow what serves: better none, and then a new one."""
+        for slot in self._slots:
+            if slot.handle is not None and slot.handle.is_reached_by(way):
+                slot.handle.signal(signal.SIGKILL)
+
+    def _is_current(self, slot: Slot) -> bool:
+        handle = slot.handle
+        return handle is not None and handle.spec.same_but_for_token(self._spec_of(slot.number, ""))
+
+    def _do(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.exception("supervising_failed", error)
+
+
+async def _asked(handle: WorkerHandle, kind: Kind, question: Any) -> None:
+    """Ask, and go on whatever the answer: a worker that has ended is looked after by its slot."""
+    waits = [asyncio.ensure_future(one) for one in (handle.ask(kind, question), handle.ended.wait())]
+    await asyncio.wait(waits, timeout=2 * GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def _see_off(handle: WorkerHandle) -> None:
+    await handle.end(GRACE_S)
+    await handle.close()

@@ -1,0 +1,210 @@
+"""A worker as a process: forked, told when to begin, asked to leave. The control process decides; this obeys.
+
+    forked -> ready (no shards) -> serving -> quiet (takes no requests) -> left (shards closed) -> ended
+
+It listens at two socket files of its own: one for the control process, one for the other workers. A control process
+that dies changes nothing here: another one may come, ask who this is, and take the listening sockets over.
+
+Run as a program, this is the nursery from which workers are forked (`supervisor.nursery`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from host.cluster.kinds import Kind
+from host.cluster.link import CONTROL, Link, LinkRefused
+from host.cluster.peer import listen, short_name
+from host.config import config_from_json
+from host.gateway.serve import Edge, new_event_loop
+from host.model.clock import SystemClock
+from host.storage.layout import Layout
+from host.storage.ports import OpenError
+from host.supervisor import nursery
+from host.supervisor.asking import Desk
+from host.supervisor.spec import Spec
+from host.telemetry import log
+from host.telemetry.tail import Outgoing
+from host.worker import Worker
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long a busy loop may keep the interpreter's lock from the threads that sync, poll and tick."""
+
+LINES_EVERY_S = 0.1
+ORPHAN_GRACE_S = 10.0
+_POLL_S = 0.005
+
+_log = log.get("worker")
+
+
+class WorkerProcess:
+    """See the module. `sockets` are the listening sockets of all slots, by slot."""
+
+    def __init__(self, spec: Spec, sockets: list[socket.socket]) -> None:
+        self._spec = spec
+        self._sockets = sockets
+        self._tails = Outgoing(self._post_later)
+        self._control: Link | None = None
+        self._state = "ready"
+        self._edges: dict[int, Edge] = {}
+        self._over = asyncio.Event()
+        config = config_from_json(spec.config)
+        self._worker = Worker(
+            config, Layout(*spec.layout), SystemClock(), self._tails, slot=spec.slot, workers=config.workers
+        )
+
+    async def run(self) -> None:
+        """Until it is asked to leave."""
+        async with AsyncExitStack() as stack:
+            worker, slot = self._worker, self._spec.slot
+            await worker.build(stack)
+            desk = Desk(
+                {
+                    Kind.BEGIN: self._begin,
+                    Kind.PEERS: self._peers,
+                    Kind.HOLD: self._hold,
+                    Kind.QUIET: self._quiet,
+                    Kind.LEAVE: self._leave,
+                    Kind.WHO: self._who,
+                    Kind.HAND_OVER: self._hand_over,
+                    Kind.COVER: self._cover,
+                }
+            )
+            stack.push_async_callback(desk.close)
+            peers = await listen(self._spec.peer_path, slot, worker.cluster.handlers)
+            stack.callback(peers.close)
+            answers = {**worker.answers, **desk.handlers}
+            control = await listen(self._spec.control_path, slot, answers, self._control_came, self._control_went)
+            stack.callback(control.close)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminated)
+            await self._over.wait()
+        for path in (self._spec.peer_path, self._spec.control_path):
+            path.unlink(missing_ok=True)
+
+    # --- what the control process says --------------------------------------------------------------------------------
+
+    async def _begin(self, peers: dict[str, str]) -> str | None:
+        """Why it cannot, or None."""
+        await self._peers(peers)
+        try:
+            await self._worker.open_shards()
+        except OpenError as error:
+            return str(error)
+        self._state = "serving"
+        await self._accept(self._spec.slot)
+        gc.freeze()  # what a worker is made of lives as long as it does: no collection need look at it
+        gc.set_threshold(20_000, 20, 50)
+        return None
+
+    async def _accept(self, slot: int) -> None:
+        edge = self._edges[slot] = self._worker.edge(self._sockets[slot].dup())
+        await edge.start()
+
+    async def _peers(self, peers: dict[str, str]) -> None:
+        for slot, path in peers.items():
+            if int(slot) != self._spec.slot:
+                self._worker.cluster.connect(int(slot), Path(path))
+
+    async def _hold(self, slot: int) -> None:
+        cluster = self._worker.cluster
+        cluster.hold(slot)
+        await _until(lambda: not cluster.unanswered(slot), float("inf"))
+
+    async def _quiet(self, grace_s: float) -> None:
+        self._state = "quiet"
+        for shard in self._worker.cluster.shards.values():
+            shard.alarms.close()
+        edges, self._edges = self._edges, {}
+        await asyncio.gather(*(edge.stop(grace_s) for edge in edges.values()))
+
+    async def _leave(self, grace_s: float) -> None:
+        await _until(lambda: not self._worker.scheduler.calls, grace_s)
+        self._worker.scheduler.close()
+        await self._worker.cluster.close()
+        self._post_lines()
+        self._over.set()
+
+    async def _who(self, _question: object) -> dict[str, Any]:
+        return {"spec": self._spec.to_json(), "pid": os.getpid(), "state": self._state}
+
+    async def _hand_over(self, path: str) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as there, short_name(Path(path)) as name:
+            there.connect(name)
+            socket.send_fds(there, [b"listening"], [sock.fileno() for sock in self._sockets])
+
+    async def _cover(self, slot: int | None) -> None:
+        for other in [other for other in self._edges if other not in (slot, self._spec.slot)]:
+            await self._edges.pop(other).stop(ORPHAN_GRACE_S)
+        if slot is not None and slot not in self._edges and self._state == "serving":
+            await self._accept(slot)
+
+    # --- and what it is told ------------------------------------------------------------------------------------------
+
+    def _control_came(self, link: Link) -> None:
+        if link.peer == CONTROL:
+            self._control = link
+            self._post_lines()
+
+    def _control_went(self, link: Link) -> None:
+        if self._control is link:
+            self._control = None
+
+    def _post_later(self) -> None:
+        asyncio.get_running_loop().call_later(LINES_EVERY_S, self._post_lines)
+
+    def _post_lines(self) -> None:
+        control = self._control
+        if control is None:
+            return  # they wait for the next one
+        for batch in self._tails.take():
+            try:
+                control.post(Kind.LINES, json.dumps(batch).encode())
+            except LinkRefused as error:
+                _log.warn("lines_lost", function=batch.function_id, count=len(batch.lines), error=error)
+
+    def _terminated(self) -> None:
+        """SIGTERM: the control process sees to a successor; without one this worker just leaves."""
+        if self._control is not None:
+            self._control.post(Kind.REPLACE_ME, b"")
+            return
+        leaving = asyncio.get_running_loop().create_task(self._leave_alone())
+        leaving.add_done_callback(lambda _: self._over.set())
+
+    async def _leave_alone(self) -> None:
+        await self._quiet(ORPHAN_GRACE_S)
+        await self._leave(ORPHAN_GRACE_S)
+
+
+async def _until(done: Callable[[], bool], seconds: float) -> None:
+    """Until `done()`, or for so long: rare enough for looking again and again."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + seconds
+    while not done() and clock() < end:  # noqa: ASYNC110  # an event would cost the calls that it waits for
+        await asyncio.sleep(_POLL_S)
+
+
+def _run(spec: Any, descriptors: list[int]) -> None:
+    """In a new process."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+
+    async def run() -> None:
+        await WorkerProcess(Spec.from_json(spec), sockets).run()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(run())
+
+
+if __name__ == "__main__":
+    nursery.serve(socket.socket(fileno=int(sys.argv[1])), _run)

@@ -14,7 +14,6 @@ text that is moved to another secret's place does not open.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import re
@@ -143,7 +142,7 @@ def _parse(text: str, where: str) -> list[bytes]:
     for word in re.split(r"[\s,]+", text.strip()):
         try:
             key = base64.b64decode(word, validate=True)
-        except binascii.Error:
+        except ValueError:
             key = b""
         if len(key) != KEY_BYTES:
             raise HostError(

@@ -19,6 +19,7 @@ from host.model.limits import BundleLimits, TenantLimits
 from host.registry.publish import Publisher
 from host.registry.records import FunctionRecord, VersionRecord
 from host.registry.registry import Registry
+from host.registry.sealing import open_key_ring
 from host.storage.blobs import BlobStore
 from host.storage.commit import Committer
 from host.storage.memory import MemoryEngine
@@ -94,10 +95,12 @@ class Host:
         self.bundle_limits = bundle_limits or BundleLimits()
         self.engine = MemoryEngine()
         self.clock = ManualClock()
+        self.given_key = ""
 
     async def start(self) -> Host:
         self.committer = Committer(self.engine, self.clock)
-        self.registry = Registry(self.engine, self.committer, self.clock, tenant_limits=self.tenant_limits)
+        ring = open_key_ring(self.folder, self.given_key)
+        self.registry = Registry(self.engine, self.committer, self.clock, ring=ring, tenant_limits=self.tenant_limits)
         self.blobs = BlobStore(self.folder / "blobs")
         self.compiler = LabelCompiler(self.folder / "cache")
         work = self.folder / "work"

@@ -6,54 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from quart import typing as quart_typing
-from quart.wrappers import Response
 
 from host.admin import bodies
-from host.admin.app import create_admin_app
-from host.admin.services import AdminServices
 from host.model.limits import BUNDLE_LIMITS, TenantLimits
 from host.model.manifest import LIMIT_KEYS
 from host.registry.records import DEFAULT_TENANT
+from tests.unit.admin_kit import Api, api_of
 from tests.unit.registry_kit import Host, bundle, component, manifest
 
 UPLOAD_BYTES_MAX = 100_000
-
-
-class Api:
-    """A client with a key."""
-
-    def __init__(self, client: quart_typing.TestClientProtocol, key: str) -> None:
-        self.client, self.key = client, key
-
-    async def __call__(self, method: str, path: str, **arguments: Any) -> Response:
-        headers = {"authorization": f"Bearer {self.key}", **arguments.pop("headers", {})}
-        response = await self.client.open("/v1" + path, method=method, headers=headers, **arguments)
-        assert isinstance(response, Response)
-        assert response.headers["x-request-id"]
-        return response
-
-    async def json(self, method: str, path: str, status: int = 200, **arguments: Any) -> Any:
-        response = await self(method, path, **arguments)
-        body = await response.get_json()
-        assert response.status_code == status, body
-        return body
-
-    async def refused(self, method: str, path: str, status: int, **arguments: Any) -> list[dict[str, str]]:
-        """The errors of a reply, which has the one shape."""
-        body = await self.json(method, path, status, **arguments)
-        assert list(body) == ["errors"]
-        assert body["errors"]
-        for error in body["errors"]:
-            assert list(error) == ["code", "title", "detail"]
-            assert all(isinstance(text, str) and text for text in error.values())
-        return list(body["errors"])
-
-    async def ship(self, ref: str, data: bytes, status: int = 202) -> Any:
-        return await self.json("POST", f"/functions/{ref}/versions", status, data=data)
 
 
 @pytest.fixture
@@ -66,21 +29,14 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
 
 @pytest.fixture
 async def operator(host: Host) -> Api:
-    async def status() -> dict[str, Any]:
-        return {"version": "0.1.0", "uptime_s": 1.5, "counts": {"tenants": len(host.registry.accounts.tenants())}}
-
-    services = AdminServices(
-        host.registry, host.publisher, url=lambda label: f"http://{label}.localhost:8787", status=status
-    )
-    app = create_admin_app(services)
     key = await host.registry.create_key(DEFAULT_TENANT, "operator", "operator")
-    return Api(app.test_client(), key)
+    return await api_of(host, key)
 
 
 @pytest.fixture
 async def acme(host: Host, operator: Api) -> Api:
     await host.registry.create_tenant("acme")
-    return Api(operator.client, await host.registry.create_key("acme", "ci", "tenant"))
+    return operator.with_key(await host.registry.create_key("acme", "ci", "tenant"))
 
 
 async def test_a_function_is_created_shipped_looked_at_and_deleted(host: Host, operator: Api) -> None:

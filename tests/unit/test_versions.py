@@ -15,8 +15,8 @@ from host.model.errors import Conflict, NotFound, Unavailable
 from host.model.limits import TenantLimits
 from host.registry.deployments import HISTORY_MAX, history
 from host.registry.records import DEFAULT_TENANT, FunctionRecord, VersionRecord, decode, encode
+from tests.unit.admin_kit import Api
 from tests.unit.registry_kit import Host, bundle, component, manifest
-from tests.unit.test_admin import Api
 
 KEPT = 3
 

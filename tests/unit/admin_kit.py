@@ -1,0 +1,80 @@
+"""The admin API's real application on a registry in memory, with a client for each key.
+
+The actors' room has no sandbox here: what these tests need of it is what it keeps, not a turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from quart import typing as quart_typing
+from quart.wrappers import Response
+
+from host.actors.dead import TenantAlarms
+from host.actors.directory import Directory
+from host.actors.erase import TenantState
+from host.admin.app import create_admin_app
+from host.admin.services import AdminServices
+from host.model.limits import HOST_LIMITS
+from host.registry.departures import Departures
+from tests.unit.registry_kit import Host
+
+
+class Api:
+    """A client with a key."""
+
+    def __init__(self, client: quart_typing.TestClientProtocol, key: str) -> None:
+        self.client, self.key = client, key
+
+    async def __call__(self, method: str, path: str, **arguments: Any) -> Response:
+        headers = {"authorization": f"Bearer {self.key}", **arguments.pop("headers", {})}
+        response = await self.client.open("/v1" + path, method=method, headers=headers, **arguments)
+        assert isinstance(response, Response)
+        assert response.headers["x-request-id"]
+        return response
+
+    async def json(self, method: str, path: str, status: int = 200, **arguments: Any) -> Any:
+        response = await self(method, path, **arguments)
+        body = await response.get_json()
+        assert response.status_code == status, body
+        return body
+
+    async def refused(self, method: str, path: str, status: int, **arguments: Any) -> list[dict[str, str]]:
+        """The errors of a reply, which has the one shape."""
+        body = await self.json(method, path, status, **arguments)
+        assert list(body) == ["errors"]
+        assert body["errors"]
+        for error in body["errors"]:
+            assert list(error) == ["code", "title", "detail"]
+            assert all(isinstance(text, str) and text for text in error.values())
+        return list(body["errors"])
+
+    async def ship(self, ref: str, data: bytes, status: int = 202) -> Any:
+        return await self.json("POST", f"/functions/{ref}/versions", status, data=data)
+
+    def with_key(self, key: str) -> Api:
+        return Api(self.client, key)
+
+
+def services_of(host: Host) -> AdminServices:
+    """What the admin API of `host` works on; all of it is of the engine that the host has now."""
+    no_sandbox = cast(Any, None)
+    rooms = (host.engine, host.committer, no_sandbox, no_sandbox, host.clock, HOST_LIMITS, host.registry.owner)
+    directory = Directory(*rooms, no_sandbox)
+
+    async def status() -> Mapping[str, Any]:
+        return {"version": "0.1.0", "uptime_s": 1.5, "counts": {"tenants": len(host.registry.accounts.tenants())}}
+
+    return AdminServices(
+        host.registry,
+        host.publisher,
+        lambda label: f"http://{label}.localhost:8787",
+        status,
+        TenantAlarms(directory),
+        Departures(host.registry, host.publisher, TenantState(directory)),
+    )
+
+
+async def api_of(host: Host, key: str) -> Api:
+    return Api(create_admin_app(services_of(host)).test_client(), key)

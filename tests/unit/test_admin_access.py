@@ -1,0 +1,195 @@
+"""Every route of the admin API x every key: what a scope may do, and that no tenant sees anything of another.
+
+The matrix is made from the application's own routes. A new route fails here until `access` says what it needs and, if
+it takes ids or a body, `IDS` and `BODIES` have some for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.routing import Rule
+
+from host.admin.access import NEEDS, check_declared, methods_of
+from host.admin.app import create_admin_app
+from host.model.ids import ActorId
+from host.registry.records import DEFAULT_TENANT, Scope
+from host.storage import keys
+from tests.unit.admin_kit import Api, api_of, services_of
+from tests.unit.registry_kit import Host, bundle, component, manifest
+
+LADDER: tuple[Scope, ...] = ("read", "deploy", "admin")
+OWN = {"PUT /v1/secrets/<name>"}
+"""Routes whose id is the caller's to choose: what another tenant calls so is not touched."""
+BODIES: dict[str, dict[str, Any]] = {
+    "POST /v1/functions": {"json": {"name": "fresh"}},
+    "POST /v1/functions/<ref>/versions": {"data": bundle(manifest("Account"), component("Account", note="2"))},
+    "POST /v1/functions/<ref>/deployments": {"json": {"version": 1}},
+    "PUT /v1/secrets/<name>": {"json": {"value": "mine"}},
+    "POST /v1/alarms/retry": {"json": {"type": "Account", "name": "alice"}},
+    "POST /v1/keys": {"json": {"name": "fresh"}},
+    "POST /v1/tenants": {"json": {"id": "fresh"}},
+    "POST /v1/tenants/<tenant>/keys": {"json": {"name": "fresh"}},
+}
+
+
+@dataclass(frozen=True)
+class Owned:
+    """What one tenant has."""
+
+    tenant: str
+    function_id: str
+    key_id: str
+
+    @property
+    def ids(self) -> dict[str, str]:
+        return {
+            "ref": self.function_id,
+            "int:number": "1",
+            "name": "stripe-key",
+            "key_id": self.key_id,
+            "tenant": self.tenant,
+        }
+
+    def path(self, route: str) -> str:
+        """The route's path with this tenant's ids in it."""
+        return re.sub(r"<([^>]+)>", lambda found: self.ids[found[1]], route.split(" ")[1].removeprefix("/v1"))
+
+
+async def furnish(host: Host, tenant: str) -> Owned:
+    """A tenant with one of everything."""
+    registry = host.registry
+    if tenant != DEFAULT_TENANT:
+        await registry.create_tenant(tenant)
+    await registry.secrets.put(tenant, "stripe-key", f"secret of {tenant}")
+    function = await registry.create_function(tenant, "account")
+    await host.ship(function, manifest("Account"), component("Account"))
+    key = await registry.create_key(tenant, f"spare of {tenant}")
+    dead = json.dumps({"due_ms": 1, "failed_ms": 2, "error": "ActorMethodError", "message": "no"}).encode()
+    actor = keys.dead_alarm_key(ActorId(tenant, "Account", "alice"))
+    host.engine.write([(actor, dead)])
+    found = registry.accounts.find_key(key)
+    assert found is not None
+    return Owned(tenant, function.id, found.id)
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    host = await Host(tmp_path).start()
+    yield host
+    await host.stop()
+
+
+@pytest.fixture
+async def acme(host: Host) -> Owned:
+    return await furnish(host, "acme")
+
+
+@pytest.fixture
+async def api(host: Host) -> Api:
+    return await api_of(host, "")
+
+
+def stored(host: Host, tenant: str) -> dict[bytes, bytes]:
+    """All that is kept of a tenant, but when its keys were used."""
+    text = keys.tenant_key(tenant)[1:]
+    return {key: value for key, value in host.engine.scan(b"", b"\xff") if key[1:].startswith(text)}
+
+
+def expected_refusal(route: str, scope: Scope, operator: bool) -> bool:
+    need = NEEDS[route]
+    return (need.operator and not operator) or LADDER.index(scope) < LADDER.index(need.scope)
+
+
+async def test_every_route_says_what_it_needs_and_nothing_else_is_said(host: Host) -> None:
+    app = create_admin_app(services_of(host))
+    routes = {f"{method} {rule.rule}" for rule in app.url_map.iter_rules() for method in methods_of(rule)}
+    assert routes == set(NEEDS)
+
+
+async def test_a_route_that_says_nothing_does_not_start(host: Host) -> None:
+    app = create_admin_app(services_of(host))
+    app.url_map.add(Rule("/v1/new", methods=["GET"], endpoint="new"))
+    with pytest.raises(RuntimeError, match="GET /v1/new"):
+        check_declared(app)
+
+
+@pytest.mark.parametrize("operator", [False, True], ids=["tenant", "operator"])
+@pytest.mark.parametrize("scope", LADDER)
+@pytest.mark.parametrize("route", NEEDS)
+async def test_a_key_may_do_what_its_scope_reaches_and_nothing_else(
+    host: Host, acme: Owned, api: Api, route: str, scope: Scope, operator: bool
+) -> None:
+    """On what is its own; for the operator's routes, on a tenant."""
+    tenant = DEFAULT_TENANT if operator else "acme"
+    mine = acme if not operator or NEEDS[route].operator else await furnish(host, DEFAULT_TENANT)
+    key = await host.registry.create_key(tenant, "caller", "operator" if operator else "tenant", scope=scope)
+    before = stored(host, acme.tenant)
+    response = await api.with_key(key)(route.split(" ")[0], mine.path(route), **BODIES.get(route, {}))
+    if expected_refusal(route, scope, operator):
+        assert response.status_code == 403
+        assert stored(host, acme.tenant) == before
+    else:
+        assert response.status_code in (200, 201, 202, 204), await response.get_data(as_text=True)
+
+
+@pytest.mark.parametrize("scope", LADDER)
+@pytest.mark.parametrize("route", NEEDS)
+async def test_no_route_shows_or_changes_anything_of_another_tenant(
+    host: Host, acme: Owned, api: Api, route: str, scope: Scope
+) -> None:
+    await host.registry.create_tenant("other")
+    key = await host.registry.create_key("other", "caller", scope=scope)
+    before, serves = stored(host, "acme"), host.registry.changes()
+    method, path = route.split(" ")[0], acme.path(route)
+    response = await api.with_key(key)(method, path, **BODIES.get(route, {}))
+    text = await response.get_data(as_text=True)
+    if expected_refusal(route, scope, operator=False):
+        assert response.status_code == 403
+    elif ("<" in route and route not in OWN) or route == "POST /v1/alarms/retry":
+        assert response.status_code == 404
+        assert await unknown(api.with_key(key), method, acme, route) == text.replace(acme.function_id, "ID")
+    else:
+        assert response.status_code in (200, 201), text
+        for trace in (acme.function_id, acme.key_id, "spare of acme", "secret of acme", '"acme"'):
+            assert trace not in text
+    assert stored(host, "acme") == before
+    assert host.registry.changes() == serves
+
+
+async def unknown(api: Api, method: str, owned: Owned, route: str) -> str:
+    """What is said about ids that nobody has, with the same words in the place of ids."""
+    nobody = Owned(owned.tenant, "0" * 36, "f" * 12)
+    body = {**BODIES.get(route, {})}
+    response = await api(method, nobody.path(route), **body)
+    text = await response.get_data(as_text=True)
+    return text.replace(nobody.function_id, "ID").replace(nobody.key_id, owned.key_id)
+
+
+@pytest.mark.parametrize("route", NEEDS)
+async def test_no_route_answers_a_key_that_is_none_of_a_live_tenant(
+    host: Host, acme: Owned, api: Api, route: str
+) -> None:
+    accounts, method, path = host.registry.accounts, route.split(" ")[0], acme.path(route)
+
+    async def status_of(key: str) -> int:
+        return (await api.with_key(key)(method, path, **BODIES.get(route, {}))).status_code
+
+    revoked = await accounts.create_key("acme", "revoked")
+    record = accounts.find_key(revoked)
+    assert record is not None
+    await accounts.revoke_key("acme", record.id)
+    expired = await accounts.create_key("acme", "short", expires_ms=host.clock.now() + 1_000)
+    live = await accounts.create_key("acme", "live")
+    host.clock.advance(1.0)
+    assert [await status_of(key) for key in ("", "tnr_" + "a" * 43, revoked, expired)] == [401] * 4
+    await host.registry.set_tenant_status("acme", "suspended")
+    assert await status_of(live) == 403
+    await host.registry.set_tenant_status("acme", "deleting")
+    assert await status_of(live) == 401

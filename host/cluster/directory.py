@@ -41,6 +41,8 @@ AWAY = "the part of the host that holds this actor is not there: nothing was don
 FAULT = "the host failed while running it"
 UNSENDABLE = "this call cannot be sent within the host: it is too large"
 
+PLACES_MAX = 50_000
+
 _log = log.get("cluster")
 
 
@@ -63,6 +65,7 @@ class ClusterDirectory:
         self._clock = clock
         self._peers: dict[int, Peer] = {}
         self._held: dict[int, deque[_Held]] = {}
+        self._places: dict[ActorId, int] = {}  # shards of actors that were called: a hash each time would cost more
         self._expiry: TimerHandle | None = None
         self._stopping = False
         # Calls of actors have numbers that no other worker uses, not even this one's next life.
@@ -136,7 +139,7 @@ class ClusterDirectory:
 
     def deliver(self, actor: ActorId, turn: Turn) -> None:
         """Hand `turn` to `actor`, wherever it is; its `reply` gets the answer, possibly before this returns."""
-        number = shard_of(actor, self._shard_count)
+        number = self._shard_of(actor)
         shard = self.shards.get(number)
         if shard is not None:
             shard.directory.deliver(actor, turn)
@@ -156,7 +159,15 @@ class ClusterDirectory:
         return None
 
     def _slot_of(self, actor: ActorId) -> int:
-        return shard_of(actor, self._shard_count) % self._workers
+        return self._shard_of(actor) % self._workers
+
+    def _shard_of(self, actor: ActorId) -> int:
+        number = self._places.get(actor)
+        if number is None:
+            if len(self._places) >= PLACES_MAX:
+                self._places.clear()
+            number = self._places[actor] = shard_of(actor, self._shard_count)
+        return number
 
     def _ask(self, slot: int, kind: int, payload: bytes, done: Done) -> None:
         peer = self._peers.get(slot)
@@ -208,7 +219,7 @@ class ClusterDirectory:
         actor, turn, number = decode_call(payload, answered)
         if number:
             self.arrived[number] = (actor, turn)
-        shard = shard_of(actor, self._shard_count)
+        shard = self._shard_of(actor)
         found = self.shards.get(shard)
         if found is not None:
             found.directory.deliver(actor, turn)

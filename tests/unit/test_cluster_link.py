@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -324,6 +326,55 @@ async def test_a_request_does_not_wait_for_ever_nor_with_too_many_others(
     await peer.close()
     with pytest.raises(LinkRefused, match="stopping"):
         await last
+
+
+async def test_a_process_that_moved_gets_what_waited_and_what_was_sent_before_is_still_answered(tmp_path: Path) -> None:
+    async with pair(tmp_path) as (peer, old, _):
+        successor = Other()
+        listener = await listen(tmp_path / "next.sock", 1, successor.handlers)
+        sent = asked(peer.request, KEEP, b"sent")
+        await wait_until(lambda: old.owed, "the request")
+        peer.hold()
+        held = [asked(peer.request, ECHO, b"%d" % number) for number in range(3)]
+        urgent: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        peer.request(ECHO, b"urgent", lambda outcome: urgent.set_result(cast(bytes, outcome)), urgent=True)
+        assert await urgent == b"urgent"
+        assert (peer.waiting, peer.unanswered) == (3, 1)
+        left = peer.link
+        peer.move(tmp_path / "next.sock")
+        assert await asyncio.gather(*held) == [b"0", b"1", b"2"]
+        assert (old.seen, successor.seen) == ([b"sent", b"urgent"], [b"0", b"1", b"2"])
+        assert left is not None
+        assert left.open, "a link with a request under way was closed"
+        old.owed[0](b"late")
+        assert await sent == b"late"
+        await wait_until(lambda: not left.open, "the old link's end")
+        listener.close()
+
+
+async def test_a_process_that_moves_while_it_is_looked_for_is_found_at_its_new_place(tmp_path: Path) -> None:
+    other = Other()
+    peer = Peer(tmp_path / "nobody.sock", 0, {})
+    peer.start()
+    reply = asked(peer.request, ECHO, b"x")
+    await asyncio.sleep(0)
+    listener = await listen(tmp_path / "there.sock", 1, other.handlers)
+    peer.move(tmp_path / "there.sock")
+    assert await asyncio.wait_for(reply, 5) == b"x"
+    await peer.close()
+    listener.close()
+
+
+async def test_a_socket_that_listens_already_is_taken_over(tmp_path: Path) -> None:
+    given = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    given.bind(str(tmp_path / "given.sock"))
+    given.listen()
+    listener = await listen(given, 1, Other().handlers)
+    peer = Peer(tmp_path / "given.sock", 0, {})
+    peer.start()
+    assert await asked(peer.request, ECHO, b"x") == b"x"
+    await peer.close()
+    listener.close()
 
 
 class _Sink(asyncio.Transport):

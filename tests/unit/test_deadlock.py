@@ -12,7 +12,8 @@ import pytest
 
 from host.model.limits import LIMITS
 from host.model.version import Version
-from tests.kit.rooms import GUEST, compiled, open_rooms, version_of
+from host.storage.memory import MemoryEngine
+from tests.kit.rooms import GUEST, Disk, compiled, open_rooms, version_of
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,3 +102,17 @@ async def test_a_turn_that_also_waits_for_a_timer_is_not_accused(version: Versio
         calls = rooms.run("a", ["pause", 30], call("b", ["put", "y", 1]))
         assert (await asyncio.gather(holds, calls))[1] == [None, [None]]
         assert await rooms.run("a", ["get", "x"]) == [1]
+
+
+async def test_who_waits_for_an_answer_that_is_held_at_the_gate_is_not_stuck(version: Version) -> None:
+    disk = Disk(MemoryEngine())
+    async with open_rooms(disk, version=version, slow_disk=True) as rooms:
+        disk.hold()
+        waits_for_the_gate = rooms.run("a", call("b", ["put", "x", 1]))
+        await disk.at_work()
+        await rooms.quiet()
+        waits_for_that = rooms.run("b", ["try", call("a", ["put", "y", 1])])
+        await rooms.quiet()
+        disk.release()
+        assert await asyncio.wait_for(waits_for_the_gate, 5) == [[None]]
+        assert await asyncio.wait_for(waits_for_that, 5) == [{"ok": [None]}]

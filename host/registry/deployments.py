@@ -9,7 +9,7 @@ Here is what can be said from the records alone; `registry` writes them, `publis
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from host.model.errors import Conflict
@@ -40,8 +40,30 @@ def deployed(function: FunctionRecord, number: int, now_ms: float, by: str) -> F
     """The function with version `number` serving since `now_ms`. `by` is the label of the key that asked for it."""
     past = (*history(function), Deployment(number, now_ms, by))
     return replace(
-        function, status="deploy_ok", serving=number, deployed_ms=now_ms, errors=(), history=past[-HISTORY_MAX:]
+        function,
+        status="deploy_ok",
+        serving=number,
+        deployed_ms=now_ms,
+        errors=(),
+        history=past[-HISTORY_MAX:],
+        quarantined=None,
     )
+
+
+def in_quarantine(function: FunctionRecord) -> str:
+    """Why what serves is refused, or ""."""
+    if function.quarantined is None or function.quarantined != function.serving:
+        return ""
+    return (
+        f"Version {function.serving} is in quarantine: again and again a worker process of the host died while it ran. "
+        f"Deploy another version, or let it serve again with `tenure release {function.name}`."
+    )
+
+
+def beyond_kept(function: FunctionRecord, versions: Sequence[VersionRecord], kept: int) -> list[VersionRecord]:
+    """The oldest versions that go when one is added: never what serves, never what is being compiled."""
+    unused = [one for one in versions if one.number != function.serving and one.status != "compiling"]
+    return unused[: max(len(versions) + 1 - kept, 0)]
 
 
 def check_deployable(version: VersionRecord) -> None:

@@ -52,6 +52,7 @@ class FunctionRecord:
 
     `status` and `errors` tell how the last ship ended; a failed one leaves `serving` as it was. `next_number` only
     grows, so a version's number is never used again. `history` are the last deployments, the oldest first.
+    `quarantined` is the number of a version that is refused while it serves, because workers died of it.
     """
 
     id: str
@@ -66,6 +67,7 @@ class FunctionRecord:
     errors: tuple[str, ...] = ()
     next_number: int = 1
     history: tuple[Deployment, ...] = ()
+    quarantined: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class Registry:
                 if status == "deleting":
                     await self._change_serving(Change(function.label))
                 elif (version := self._ready_version(function)) is not None:
-                    await self._change_serving(self._serves(version))
+                    await self._change_serving(self._serves(function, version))
             return tenant
 
         return await self._changes.run(change())
@@ -130,7 +130,7 @@ class Registry:
             version = self._ready_version(function)
             if version is not None and any(one.name == secret for one in version.manifest.secrets):
                 values = self.secrets.values(tenant, version.manifest)
-                await self._change_serving(self._serves(replace(version, secrets=values)))
+                await self._change_serving(self._serves(function, replace(version, secrets=values)))
 
     def users_of_secret(self, tenant: str, secret: str) -> list[str]:
         """Names of the functions whose deployed version binds a secret."""
@@ -245,7 +245,7 @@ class Registry:
                 tuple(warnings),
                 by=by,
             )
-            old = self._beyond_kept(function)
+            old = deployments.beyond_kept(function, self.versions(function_id), self.tenant_limits.versions_kept)
             changed = replace(function, next_number=version.number + 1)
             drops = [store.drop_version(function.tenant, one) for one in old]
             await self._store.commit([store.put_version(function.tenant, version), store.put_function(changed), *drops])
@@ -291,7 +291,8 @@ class Registry:
                     sdk=compiled.sdk,
                 )
             function = deployments.deployed(function, number, self._clock.now(), by)
-            await self._settle(function, version, self._serves(self._runnable(function, version, compiled.artifact)))
+            ready = self._runnable(function, version, compiled.artifact)
+            await self._settle(function, version, self._serves(function, ready))
             return Deployed(version, function.history[-1], tuple(odd))
 
         return await self._changes.run(change())
@@ -308,13 +309,26 @@ class Registry:
 
         return await self._changes.run(change())
 
+    async def quarantine(self, function_id: str, number: int | None) -> FunctionRecord:
+        """Refuse a version as long as it serves, after a restart too; None: end that. Raises NotFound."""
+
+        async def change() -> FunctionRecord:
+            function = replace(self._function(function_id), quarantined=number)
+            await self._store.commit([store.put_function(function)])
+            self._functions[function.id] = function
+            if (version := self._ready_version(function)) is not None:
+                await self._change_serving(self._serves(function, version))
+            return function
+
+        return await self._changes.run(change())
+
     def activate(self, function_id: str, number: int, artifact: Path) -> bool:
         """After a restart: the deployed version's artifact is there, so it serves. False if it was replaced since."""
         function = self._unserved(function_id)
         if function is None or function.serving != number:
             return False
         version = self._runnable(function, self.version(function_id, number), artifact)
-        self._change_serving(self._serves(version))
+        self._change_serving(self._serves(function, version))
         return True
 
     def hold(self, function_id: str, reason: str) -> None:
@@ -336,22 +350,15 @@ class Registry:
         values = self.secrets.values(function.tenant, version.manifest)
         return replace(runnable(function, version, artifact, self.limits), secrets=values)
 
-    def _serves(self, version: Version) -> Change:
-        """`version` serves from now on, unless its tenant is suspended: then it is refused."""
-        change = serves(version)
-        return change if self.accounts.is_active(version.tenant) else change._replace(reason=SUSPENDED)
+    def _serves(self, function: FunctionRecord, version: Version) -> Change:
+        """`version` serves from now on, unless its tenant is suspended or it is in quarantine: then it is refused."""
+        active = self.accounts.is_active(version.tenant)
+        return serves(version)._replace(reason=deployments.in_quarantine(function) if active else SUSPENDED)
 
     def _others(self, function: FunctionRecord) -> ownership.Deployed:
         """The tenant's functions that serve, each with the version that does, without `function` itself."""
         others = (one for one in self.functions(function.tenant) if one.id != function.id and one.serving is not None)
         return [(one, self.version(one.id, one.serving or 0)) for one in others]
-
-    def _beyond_kept(self, function: FunctionRecord) -> list[VersionRecord]:
-        """The oldest versions that go when one is added: never what serves, never what is being compiled."""
-        versions = self.versions(function.id)
-        excess = len(versions) + 1 - self.tenant_limits.versions_kept
-        unused = [one for one in versions if one.number != function.serving and one.status != "compiling"]
-        return unused[: max(excess, 0)]
 
     # --- how a change is made -----------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from host.model.ids import host_label
 from host.model.limits import Limits
-from host.model.version import Version
+from host.model.version import Version, mark_of
 from host.registry.records import FunctionRecord, VersionRecord
 from host.telemetry.log import get
 
@@ -51,6 +51,7 @@ def runnable(function: FunctionRecord, version: VersionRecord, artifact: Path, l
         actor_types=version.actor_types,
         sdk=version.sdk,
         limits=version.manifest.apply_limits(limits),
+        mark=mark_of(function.id, version.number),
     )
 
 

@@ -37,7 +37,7 @@ export function encode(value: unknown): string {
   return stringify(new Encoder().encode(value));
 }
 
-/** The wire text of a list of arguments. The engine's stringify costs more than the few scalars that most calls have. */
+/** The wire text of arguments. The engine's stringify costs more than the few scalars that most calls have. */
 export function encodeArguments(args: readonly unknown[]): string {
   let text = "";
   for (let i = 0; i < args.length; i++) {

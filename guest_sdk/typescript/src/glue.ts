@@ -1,11 +1,11 @@
 /** The component's exports, and the short way by which the host's calls reach them.
  *
- *  The toolchain's glue finds an export in `globalThis.__cqjs.asyncExports.guest` for each call. What it puts there itself
- *  looks our function up, makes two closures and passes them to the `then` of what our function returned; the first
- *  of them tells the host that the export has returned. That closure knows nothing but which export it belongs to. So the
- *  first call of an export in an instance keeps it, and puts a function of ours in the glue's place, which does the work
- *  and calls it: every later call makes nothing and looks nothing up. Our exports are plain functions for the same
- *  reason: a promise of an async function that never waits would cost more than the glue.
+ *  The toolchain's glue finds an export in `globalThis.__cqjs.asyncExports.guest` for each call. What it puts there
+ *  itself looks our function up, makes two closures and passes them to the `then` of what our function returned; the
+ *  first of them tells the host that the export has returned. That closure knows nothing but which export it belongs
+ *  to. So the first call of an export in an instance keeps it, and puts a function of ours in the glue's place, which
+ *  does the work and calls it: every later call makes nothing and looks nothing up. Our exports are plain functions for
+ *  the same reason: a promise of an async function that never waits would cost more than the glue.
  *
  *  This leans on the inside of componentize-qjs, whose version is pinned in package.json; test_guest.py shows that the
  *  short way is taken. Where the glue looks different, every call goes the long way, which is its documented one. The

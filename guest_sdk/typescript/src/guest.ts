@@ -15,8 +15,7 @@ import { findMethod } from "./methods.ts";
 import { clearOperations, rejectOperation, resolveOperation, resolveResponse } from "./operations.ts";
 import { startServing } from "./phase.ts";
 import { soon, whenSettled } from "./promises.ts";
-import { gathered, sendableParts } from "./web/body.ts";
-import { headerBlock } from "./web/headers.ts";
+import { gathered, isBinary, takeWire, wireHeaders } from "./web/body.ts";
 import { Request } from "./web/request.ts";
 import { Response } from "./web/response.ts";
 import { clearTimers } from "./web/timers.ts";
@@ -117,8 +116,8 @@ function sendGathered(response: Response): void {
 }
 
 function sendResponse(response: Response): void {
-  const { body, binary } = sendableParts(response);
-  outcome.respond(response.status, headerBlock(response.headers), body, binary);
+  const body = takeWire(response);
+  outcome.respond(response.status, wireHeaders(response), body, isBinary(response));
 }
 
 function serveInvoke(name: string, args: string): void {

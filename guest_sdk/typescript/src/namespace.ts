@@ -12,8 +12,7 @@ import { ResponseWaiter, methodResult, waitFor } from "./operations.ts";
 import { requireServing } from "./phase.ts";
 import { rejected } from "./promises.ts";
 import { rejectOnAbort } from "./web/abort.ts";
-import { gathered, sendableParts } from "./web/body.ts";
-import { headerBlock } from "./web/headers.ts";
+import { gathered, isBinary, takeWire, wireHeaders } from "./web/body.ts";
 import { Request, signalOf, type RequestInit } from "./web/request.ts";
 import type { Response } from "./web/response.ts";
 import type { URL } from "./web/url.ts";
@@ -100,9 +99,9 @@ function remoteFetch(binding: string): ActorStub["fetch"] {
     signal?.throwIfAborted();
     const waiting = gathered(request);
     if (waiting !== undefined) await waiting;
-    const { body, binary } = sendableParts(request);
+    const body = takeWire(request);
     const operation = actors.fetch(
-      binding, name, request.method, request.url, headerBlock(request.headers), body, binary,
+      binding, name, request.method, request.url, wireHeaders(request), body, isBinary(request),
     );
     const response = new Promise<Response>((resolve, reject) => {
       waitFor(operation, new ResponseWaiter(resolve, reject));

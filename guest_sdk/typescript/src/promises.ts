@@ -1,7 +1,7 @@
 /** Promises on the hot path, without async functions.
  *
- *  An async function costs its caller a frame, a promise and two closures, each time, even when it never waits. Where the
- *  outcome is known when a function returns, `resolved` and `rejected` say it; where the SDK waits for an author's
+ *  An async function costs its caller a frame, a promise and two closures, each time, even when it never waits. Where
+ *  the outcome is known when a function returns, `resolved` and `rejected` say it; where the SDK waits for an author's
  *  promise, `whenSettled` takes it up exactly as `await` would: in the same turn of the microtask queue, and without a
  *  look at any method that the author's code could have put on Promise.prototype.
  */

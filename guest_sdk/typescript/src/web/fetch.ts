@@ -7,8 +7,7 @@ import * as outbound from "tenure:edge/outbound@0.1.0";
 import { waitFor, type Waiter } from "../operations.ts";
 import { requireServing } from "../phase.ts";
 import { rejectOnAbort } from "./abort.ts";
-import { gathered, sendableParts } from "./body.ts";
-import { headerBlock } from "./headers.ts";
+import { gathered, isBinary, takeWire, wireHeaders } from "./body.ts";
 import { Request, signalOf, type RequestInit } from "./request.ts";
 import { Response } from "./response.ts";
 import type { URL } from "./url.ts";
@@ -48,9 +47,9 @@ export async function fetch(input: string | URL | Request, init?: RequestInit): 
     await waiting;
     signal?.throwIfAborted();
   }
-  const { body, binary } = sendableParts(request);
+  const body = takeWire(request);
   const operation = outbound.fetch(
-    request.method, request.url, headerBlock(request.headers), body, binary, request.redirect,
+    request.method, request.url, wireHeaders(request), body, isBinary(request), request.redirect,
   );
   const response = new Promise<Response>((resolve, reject) => {
     waitFor(operation, new FetchWaiter(request.url, resolve, reject));

@@ -1,6 +1,6 @@
 /** Request. One that comes from the host parses nothing until it is asked. */
 import { AbortSignal, neverAborted } from "./abort.ts";
-import { Body, moveData, setFromAuthor, setFromHost, shareData, type BodyInit } from "./body.ts";
+import { At, Body, insideOf, moveData, setFromAuthor, shareData, type BodyInit, type Data } from "./body.ts";
 import { Headers, headersFromBlock, type HeadersInit } from "./headers.ts";
 import { URL } from "./url.ts";
 
@@ -16,94 +16,104 @@ const NORMALIZED = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"]);
 const FORBIDDEN = new Set(["CONNECT", "TRACE", "TRACK"]);
 const REDIRECTS = new Set(["follow", "error", "manual"]);
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const FROM_HOST = Symbol("from the host");
+/** The first argument of the constructor when the second is the whole inside of the request. */
+const MADE = Symbol("made");
+
+type Inside = [
+  data: Data, binary: boolean, used: boolean, headers: Headers | string,
+  method: string, url: string, signal: AbortSignal | undefined, redirect: string,
+];
+
+/** The places after those of `At`. */
+const enum In {
+  Method = 4,
+  Url,
+  Signal,
+  Redirect,
+}
+
+const of = insideOf as (body: Body) => Inside;
 
 /** The signal of a request; undefined when nothing can abort it. */
-export let signalOf: (request: Request) => AbortSignal | undefined;
+export function signalOf(request: Request): AbortSignal | undefined {
+  return of(request)[In.Signal];
+}
 
 export class Request extends Body {
-  #method = "GET";
-  #url = "";
-  #headers: Headers | string = "";
-  #signal: AbortSignal | undefined;
-  #redirect = "follow";
-
-  static {
-    signalOf = (request) => request.#signal;
-  }
-
-  constructor(input: string | URL | Request | typeof FROM_HOST, init: RequestInit = {}) {
-    super();
-    if (input === FROM_HOST) return;
-    if (input instanceof Request) this.#copy(input, init.body === undefined || init.body === null);
-    else this.#url = urlOf(String(input));
-    if (init.method !== undefined) this.#method = normalMethod(init.method);
-    if (init.headers !== undefined) this.#headers = new Headers(init.headers);
-    if (init.signal !== undefined) this.#signal = checkedSignal(init.signal);
-    if (init.redirect !== undefined) this.#redirect = checkedRedirect(init.redirect);
-    if (init.body !== undefined && init.body !== null) this.#setBody(init.body);
+  constructor(input: string | URL | Request, init?: RequestInit);
+  constructor(input: string | URL | Request | typeof MADE, init: RequestInit | Inside = {}) {
+    super(input === MADE ? (init as Inside) : fromAuthor(input, init as RequestInit));
   }
 
   /** The request that a call of the host carries. */
   static fromHost(method: string, url: string, headers: string, body: string, binary: boolean): Request {
-    const request = new Request(FROM_HOST);
-    request.#method = method;
-    request.#url = url;
-    request.#headers = headers;
-    setFromHost(request, body, binary);
-    return request;
+    return made([body === "" ? null : body, binary, false, headers, method, url, undefined, "follow"]);
   }
 
   get method(): string {
-    return this.#method;
+    return of(this)[In.Method];
   }
 
   get url(): string {
-    return this.#url;
-  }
-
-  override get headers(): Headers {
-    const headers = this.#headers;
-    return typeof headers === "string" ? (this.#headers = headersFromBlock(headers)) : headers;
+    return of(this)[In.Url];
   }
 
   get signal(): AbortSignal {
-    return (this.#signal ??= neverAborted());
+    return (of(this)[In.Signal] ??= neverAborted());
   }
 
   get redirect(): string {
-    return this.#redirect;
+    return of(this)[In.Redirect];
   }
 
   clone(): Request {
-    const copy = new Request(FROM_HOST);
-    shareData(this, copy);
-    copy.#copyParts(this);
-    return copy;
+    const inside = of(this);
+    const copy: Inside = [null, false, false, "", "GET", "", undefined, "follow"];
+    shareData(inside, copy);
+    copyParts(inside, copy);
+    return made(copy);
   }
 
   get [Symbol.toStringTag](): string {
     return "Request";
   }
+}
 
-  #copy(other: Request, withBody: boolean): void {
-    if (withBody) moveData(other, this);
-    this.#copyParts(other);
-  }
+const made = (inside: Inside): Request =>
+  new (Request as unknown as new (...inner: unknown[]) => Request)(MADE, inside);
 
-  #copyParts(other: Request): void {
-    this.#method = other.#method;
-    this.#url = other.#url;
-    this.#headers = new Headers(other.headers);
-    this.#signal = other.#signal;
-    this.#redirect = other.#redirect;
+function fromAuthor(input: string | URL | Request, { method, headers, signal, redirect, body }: RequestInit): Inside {
+  const inside: Inside = [null, false, false, "", "GET", "", undefined, "follow"];
+  if (input instanceof Request) {
+    const other = of(input);
+    if (body === undefined || body === null) moveData(other, inside);
+    copyParts(other, inside);
+  } else {
+    inside[In.Url] = urlOf(String(input));
   }
+  if (method !== undefined) inside[In.Method] = normalMethod(method);
+  if (headers !== undefined) inside[At.Headers] = new Headers(headers);
+  if (signal !== undefined) inside[In.Signal] = checkedSignal(signal);
+  if (redirect !== undefined) inside[In.Redirect] = checkedRedirect(redirect);
+  if (body !== undefined && body !== null) setBody(inside, body);
+  return inside;
+}
 
-  #setBody(init: BodyInit): void {
-    if (this.#method === "GET" || this.#method === "HEAD") throw new TypeError(`a ${this.#method} request has no body`);
-    const type = setFromAuthor(this, init);
-    if (type !== null && !this.headers.has("content-type")) this.headers.set("content-type", type);
-  }
+function copyParts(from: Inside, to: Inside): void {
+  const headers = from[At.Headers];
+  to[At.Headers] = typeof headers === "string" ? headers : new Headers(headers);
+  for (let at: number = In.Method; at < to.length; at++) to[at] = from[at];
+}
+
+function setBody(inside: Inside, init: BodyInit): void {
+  const method = inside[In.Method];
+  if (method === "GET" || method === "HEAD") throw new TypeError(`a ${method} request has no body`);
+  const type = setFromAuthor(inside, init);
+  if (type === null) return;
+  const given = inside[At.Headers];
+  const headers = typeof given === "string" ? headersFromBlock(given) : given;
+  if (!headers.has("content-type")) headers.set("content-type", type);
+  inside[At.Headers] = headers;
 }
 
 function urlOf(text: string): string {

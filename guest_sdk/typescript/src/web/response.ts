@@ -1,6 +1,6 @@
 /** Response. */
-import { Body, TEXT_TYPE, setData, setFromAuthor, setFromHost, shareData, type BodyInit } from "./body.ts";
-import { Headers, headersFromBlock, type HeadersInit } from "./headers.ts";
+import { At, Body, TEXT_TYPE, insideOf, setFromAuthor, shareData, type BodyInit, type Data } from "./body.ts";
+import { Headers, type HeadersInit } from "./headers.ts";
 import { URL } from "./url.ts";
 
 export interface ResponseInit {
@@ -25,57 +25,59 @@ interface Rare {
   readonly redirected?: boolean;
 }
 
-export class Response extends Body {
-  #status = 200;
-  // the block of a response that nobody has looked into yet
-  #headers: Headers | string = "";
-  // what few responses have
-  #rare: Rare | undefined;
+type Inside = [
+  data: Data, binary: boolean, used: boolean, headers: Headers | string,
+  status: number, rare: Rare | undefined,
+];
 
-  constructor(body?: BodyInit | null, init?: ResponseInit) {
-    super();
-    if (init !== undefined && init !== null) this.#initialize(init);
-    if (body === undefined || body === null) return;
-    if (NULL_BODY.has(this.#status)) throw new TypeError(`a response with status ${this.#status} has no body`);
-    const type = setFromAuthor(this, body);
-    if (type === TEXT_TYPE && this.#headers === "") this.#headers = TEXT_BLOCK;
-    else if (type !== null) this.#defaultType(type);
+/** The places after those of `At`. */
+const enum In {
+  Status = 4,
+  /** What few responses have. */
+  Rare,
+}
+
+const of = insideOf as (body: Body) => Inside;
+/** The first argument of the constructor when the second is the whole inside of the response. */
+const MADE = Symbol("made");
+
+export class Response extends Body {
+  constructor(body?: BodyInit | null, init?: ResponseInit);
+  constructor(body?: BodyInit | null | typeof MADE, init?: ResponseInit | Inside) {
+    super(
+      body === MADE ? (init as Inside)
+      : typeof body === "string" && init === undefined ? [body.toWellFormed(), false, false, TEXT_BLOCK, 200, undefined]
+      : fromAuthor(body, init as ResponseInit | undefined),
+    );
   }
 
   /** The response that an operation of the host ended with. */
   static fromHost(status: number, headers: string, body: string, binary: boolean): Response {
-    const response = new Response();
-    response.#status = status;
-    response.#headers = headers;
-    setFromHost(response, body, binary);
-    return response;
+    return made([body === "" ? null : body, binary, false, headers, status, undefined]);
   }
 
   /** The response of another host. */
   static fromFetch(
     status: number, headers: string, body: string, binary: boolean, url: string, redirected: boolean,
   ): Response {
-    const response = Response.fromHost(status, headers, body, binary);
-    response.#rare = { type: "basic", url, redirected };
-    return response;
+    const rare = { type: "basic", url, redirected };
+    return made([body === "" ? null : body, binary, false, headers, status, rare]);
   }
 
   static json(data: unknown, init?: ResponseInit): Response {
     const text = stringify(data);
     if (text === undefined) throw new TypeError("Response.json takes a value that JSON can express");
-    const response = new Response(undefined, init);
-    if (NULL_BODY.has(response.#status)) throw new TypeError(`a response with status ${response.#status} has no body`);
-    setData(response, text, false);
-    if (response.#headers === "") response.#headers = JSON_BLOCK;
-    else response.#defaultType(JSON_TYPE);
-    return response;
+    const inside: Inside = [text, false, false, JSON_BLOCK, 200, undefined];
+    if (init === undefined || init === null) return made(inside);
+    inside[At.Headers] = "";
+    initialize(inside, init);
+    requireBodyAllowed(inside);
+    defaultType(inside, JSON_TYPE);
+    return made(inside);
   }
 
   static error(): Response {
-    const response = new Response();
-    response.#status = 0;
-    response.#rare = { type: "error" };
-    return response;
+    return made([null, false, false, "", 0, { type: "error" }]);
   }
 
   static redirect(url: string | URL, status = 302): Response {
@@ -85,62 +87,83 @@ export class Response extends Body {
   }
 
   get status(): number {
-    return this.#status;
+    return of(this)[In.Status];
   }
 
   get ok(): boolean {
-    return this.#status >= 200 && this.#status < 300;
+    const status = of(this)[In.Status];
+    return status >= 200 && status < 300;
   }
 
   get statusText(): string {
-    return this.#rare?.statusText ?? "";
-  }
-
-  override get headers(): Headers {
-    const headers = this.#headers;
-    return typeof headers === "string" ? (this.#headers = headersFromBlock(headers)) : headers;
+    return of(this)[In.Rare]?.statusText ?? "";
   }
 
   get type(): string {
-    return this.#rare?.type ?? "default";
+    return of(this)[In.Rare]?.type ?? "default";
   }
 
   get url(): string {
-    return this.#rare?.url ?? "";
+    return of(this)[In.Rare]?.url ?? "";
   }
 
   get redirected(): boolean {
-    return this.#rare?.redirected ?? false;
+    return of(this)[In.Rare]?.redirected ?? false;
   }
 
   clone(): Response {
-    const copy = new Response();
-    shareData(this, copy);
-    copy.#status = this.#status;
-    copy.#headers = new Headers(this.headers);
-    copy.#rare = this.#rare;
-    return copy;
+    const inside = of(this);
+    const headers = inside[At.Headers];
+    const copied = typeof headers === "string" ? headers : new Headers(headers);
+    const copy: Inside = [null, false, false, copied, inside[In.Status], inside[In.Rare]];
+    shareData(inside, copy);
+    return made(copy);
   }
 
   get [Symbol.toStringTag](): string {
     return "Response";
   }
+}
 
-  #initialize({ status, statusText, headers }: ResponseInit): void {
-    if (status !== undefined) {
-      if (!Number.isInteger(status) || status < 200 || status > 599) {
-        throw new RangeError(`a response's status must be from 200 to 599, not ${String(status)}`);
-      }
-      this.#status = status;
+const made = (inside: Inside): Response =>
+  new (Response as unknown as new (...inner: unknown[]) => Response)(MADE, inside);
+
+function fromAuthor(body: BodyInit | null | undefined, init: ResponseInit | undefined): Inside {
+  const inside: Inside = [null, false, false, "", 200, undefined];
+  if (init !== undefined && init !== null) initialize(inside, init);
+  if (body === undefined || body === null) return inside;
+  requireBodyAllowed(inside);
+  const type = setFromAuthor(inside, body);
+  if (type !== null) defaultType(inside, type);
+  return inside;
+}
+
+function initialize(inside: Inside, { status, statusText, headers }: ResponseInit): void {
+  if (status !== undefined) {
+    if (!Number.isInteger(status) || status < 200 || status > 599) {
+      throw new RangeError(`a response's status must be from 200 to 599, not ${String(status)}`);
     }
-    if (statusText !== undefined) {
-      if (!STATUS_TEXT.test(statusText)) throw new TypeError("statusText has a character that HTTP does not allow");
-      this.#rare = { statusText };
-    }
-    if (headers !== undefined && headers !== null) this.#headers = new Headers(headers);
+    inside[In.Status] = status;
   }
+  if (statusText !== undefined) {
+    if (!STATUS_TEXT.test(statusText)) throw new TypeError("statusText has a character that HTTP does not allow");
+    inside[In.Rare] = { statusText };
+  }
+  if (headers !== undefined && headers !== null) inside[At.Headers] = new Headers(headers);
+}
 
-  #defaultType(type: string): void {
-    if (!this.headers.has("content-type")) this.headers.set("content-type", type);
+function requireBodyAllowed(inside: Inside): void {
+  const status = inside[In.Status];
+  if (status !== 200 && NULL_BODY.has(status)) throw new TypeError(`a response with status ${status} has no body`);
+}
+
+function defaultType(inside: Inside, type: string): void {
+  const headers = inside[At.Headers];
+  if (typeof headers !== "string") {
+    if (!headers.has("content-type")) headers.set("content-type", type);
+  } else if (type === JSON_TYPE) {
+    inside[At.Headers] = JSON_BLOCK;
+  } else {
+    inside[At.Headers] = type === TEXT_TYPE ? TEXT_BLOCK : new Headers({ "content-type": type });
   }
 }

@@ -1,8 +1,9 @@
-/** URL. The URLs of everyday requests are split by two regular expressions; the rest is parsed by the host.
+/** URL. The URLs of everyday requests are split by regular expressions; the rest is parsed by the host.
  *
  *  The expressions accept only what the WHATWG parser would leave as it is: http or https, a lower-case name, a port
  *  that is not the default one, and characters that need no percent-encoding. What is in doubt goes to the host, which
- *  has a complete parser.
+ *  has a complete parser. A text with the origin of the last URL is one for sure, so it waits until somebody
+ *  asks for a part.
  */
 import * as web from "tenure:edge/web@0.1.0";
 import { requireServing } from "../phase.ts";
@@ -24,44 +25,80 @@ interface Parts {
 
 /** A scheme, host and port that stay as they are. */
 interface Origin {
+  /** As it begins a URL with a path: with the slash. */
+  readonly start: string;
   readonly text: string;
   readonly protocol: string;
   readonly hostname: string;
   readonly port: string;
 }
 
-/** A URL that stays as it is. `rest` is the expression's match: 1 path, 2 query, 3 fragment. */
-interface Plain {
-  readonly origin: Origin;
-  readonly rest: RegExpExecArray;
+/** A URL that stays as it is; query and fragment with their marks, which may be all there is of them. */
+type Plain = readonly [origin: Origin, path: string, query: string, fragment: string];
+
+/** What a URL knows: a list, because the engine makes one for the price of two properties. */
+type Inside = [
+  text: string, plain: Plain | null | undefined, parts: Parts | undefined, params: URLSearchParams | undefined,
+];
+
+const enum In {
+  Text,
+  /** Undefined: not looked at yet. Null: it takes the host to tell the parts. */
+  Plain,
+  Parts,
+  Params,
 }
 
 const ORIGIN = /^(https?):\/\/((?:[a-z0-9-]+\.)*[a-z][a-z0-9-]*)(?::([1-9][0-9]{0,4}))?(?=[/?#]|$)/;
 const REST =
   /^(\/[\w\-.~!$&'()*+,;=:@%\/]*)?(\?[\w\-.~!$&()*+,;=:@%\/?[\]]*)?(#[\w\-.~!$&'()*+,;=:@%\/?]*)?$/;
+/** What the path of a simple URL has not; one without these has no query and no fragment either. */
+const NOT_SIMPLE = /[^\w\-~!$&'()*+,;=:@\/]/;
 const PERCENT_DOT = /%2e/i;
 const { parse } = JSON;
 
 // the requests of an instance all come to one origin, so the last one is nearly always the next one
-let lastOrigin: Origin = { text: "http://localhost", protocol: "http:", hostname: "localhost", port: "" };
+let lastOrigin: Origin = originOf("http://localhost", "http:", "localhost", "");
+// and many of them ask for the same URL
+let lastText = "";
+let lastPlain: Plain | null = null;
+
+function originOf(text: string, protocol: string, hostname: string, port: string): Origin {
+  return { start: `${text}/`, text, protocol, hostname, port };
+}
 
 function splitPlain(input: string): Plain | null {
+  if (input === lastText) return lastPlain;
   const origin = plainOrigin(input);
-  const rest = origin === null ? null : REST.exec(input.slice(origin.text.length));
-  if (rest === null) return null;
-  const path = rest[1];
-  if (path !== undefined && (path.includes("/.") || (path.includes("%") && PERCENT_DOT.test(path)))) return null;
-  return { origin: origin!, rest };
+  if (origin === null) return null;
+  const text = input.slice(origin.text.length);
+  const simple = !NOT_SIMPLE.test(text);
+  const plain: Plain | null = simple ? [origin, text === "" ? "/" : text, "", ""] : splitRest(origin, text);
+  if (plain === null) return null;
+  lastText = input;
+  return (lastPlain = plain);
+}
+
+function splitRest(origin: Origin, text: string): Plain | null {
+  const found = REST.exec(text);
+  if (found === null) return null;
+  const [, path = "/", query = "", fragment = ""] = found;
+  return path.includes("/.") || (path.includes("%") && PERCENT_DOT.test(path)) ? null : [origin, path, query, fragment];
+}
+
+/** Whether `input` has the origin that was seen last: whatever follows it, such a text is a URL. */
+function hasLastOrigin(input: string): boolean {
+  const { start } = lastOrigin;
+  return input.slice(0, start.length) === start;
 }
 
 function plainOrigin(input: string): Origin | null {
-  const last = lastOrigin;
-  if (input.startsWith(last.text) && input.charCodeAt(last.text.length) === 47) return last;
+  if (hasLastOrigin(input)) return lastOrigin;
   const found = ORIGIN.exec(input);
   if (found === null) return null;
   const [text, scheme, hostname, port = ""] = found;
   if (port === (scheme === "http" ? "80" : "443") || +port > 65535 || hostname!.includes("xn--")) return null;
-  return (lastOrigin = { text, protocol: `${scheme}:`, hostname: hostname!, port });
+  return (lastOrigin = originOf(text, `${scheme}:`, hostname!, port));
 }
 
 function parseOnHost(input: string, base: string | null): Parts | null {
@@ -70,31 +107,29 @@ function parseOnHost(input: string, base: string | null): Parts | null {
   return json === null ? null : (parse(json) as Parts);
 }
 
-function partsOfPlain({ origin: { text, protocol, hostname, port }, rest }: Plain): Parts {
-  const [, pathname = "/", search = "", hash = ""] = rest;
+function partsOfPlain([{ text, protocol, hostname, port }, pathname, query, fragment]: Plain): Parts {
   return {
-    href: text + pathname + search + hash, origin: text, protocol, username: "", password: "",
+    href: text + pathname + query + fragment, origin: text, protocol, username: "", password: "",
     host: port === "" ? hostname : `${hostname}:${port}`, hostname, port, pathname,
-    search: search === "?" ? "" : search, hash: hash === "#" ? "" : hash,
+    search: query === "?" ? "" : query, hash: fragment === "#" ? "" : fragment,
   };
 }
 
 export class URL {
-  // exactly one of the two is set
-  #plain: Plain | null;
-  #parts: Parts | undefined;
-  #params: URLSearchParams | undefined;
+  readonly #inside: Inside;
 
   constructor(input: string | URL, base?: string | URL) {
-    const text = String(input);
-    this.#plain = splitPlain(text);
-    if (this.#plain !== null) {
+    const text = typeof input === "string" ? input : String(input);
+    const inside: Inside = [text, undefined, undefined, undefined];
+    this.#inside = inside;
+    if (base === undefined && hasLastOrigin(text)) return; // looked at when somebody asks
+    if ((inside[In.Plain] = splitPlain(text)) !== null) {
       if (base !== undefined) new URL(base); // a base that is no URL is an error even when it is not needed
       return;
     }
     const parts = parseOnHost(text, base === undefined ? null : new URL(base).href);
     if (parts === null) throw new TypeError(`Invalid URL: ${text}`);
-    this.#parts = parts;
+    inside[In.Parts] = parts;
   }
 
   static canParse(input: string | URL, base?: string | URL): boolean {
@@ -122,15 +157,14 @@ export class URL {
   }
 
   get pathname(): string {
-    const plain = this.#plain;
-    return plain !== null ? plain.rest[1] ?? "/" : this.#all().pathname;
+    const plain = this.#inside[In.Plain] ?? lookAt(this.#inside);
+    return plain !== null ? plain[1] : this.#all().pathname;
   }
 
   get search(): string {
-    const plain = this.#plain;
+    const plain = this.#inside[In.Plain] ?? lookAt(this.#inside);
     if (plain === null) return this.#all().search;
-    const search = plain.rest[2];
-    return search === undefined || search === "?" ? "" : search;
+    return plain[2] === "?" ? "" : plain[2];
   }
 
   get origin(): string {
@@ -203,11 +237,12 @@ export class URL {
 
   /** Live in both directions: changing it changes the URL, and the other way round. */
   get searchParams(): URLSearchParams {
-    if (this.#params === undefined) {
-      this.#params = new URLSearchParams(this.search);
-      linkToUrl(this.#params, (query) => this.#set("search", query, false));
+    let params = this.#inside[In.Params];
+    if (params === undefined) {
+      params = this.#inside[In.Params] = new URLSearchParams(this.search);
+      linkToUrl(params, (query) => this.#set("search", query, false));
     }
-    return this.#params;
+    return params;
   }
 
   toString(): string {
@@ -223,11 +258,11 @@ export class URL {
   }
 
   #all(): Parts {
-    if (this.#plain !== null) {
-      this.#parts = partsOfPlain(this.#plain);
-      this.#plain = null;
-    }
-    return this.#parts!;
+    const inside = this.#inside;
+    if (inside[In.Parts] !== undefined) return inside[In.Parts];
+    const plain = lookAt(inside);
+    if (plain !== null) this.#replace(partsOfPlain(plain), false);
+    return inside[In.Parts]!;
   }
 
   #set(property: keyof Parts, value: string, fromOutside = true): void {
@@ -237,8 +272,21 @@ export class URL {
   }
 
   #replace(parts: Parts, fromOutside = true): void {
-    this.#plain = null;
-    this.#parts = parts;
-    if (fromOutside && this.#params !== undefined) replaceFromUrl(this.#params, parts.search);
+    const inside = this.#inside;
+    inside[In.Plain] = null;
+    inside[In.Parts] = parts;
+    const params = inside[In.Params];
+    if (fromOutside && params !== undefined) replaceFromUrl(params, parts.search);
   }
+}
+
+/** The URL's plain form, or null when it has none; then its parts are there. */
+function lookAt(inside: Inside): Plain | null {
+  if (inside[In.Plain] === undefined) {
+    const text = inside[In.Text];
+    const plain = splitPlain(text);
+    if (plain === null) inside[In.Parts] = parseOnHost(text, null)!;
+    inside[In.Plain] = plain;
+  }
+  return inside[In.Plain];
 }

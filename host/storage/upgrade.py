@@ -6,6 +6,8 @@ up here, step by step, each step one batch that ends with the new FORMAT record;
 
 A data folder of a host that was one process has all its state in one engine, `state/`. `prepare` copies it into
 `control/` and `shards/` the first time; like `reshard`, it counts only once `layout.json` is there.
+
+Engines are made before `layout.json` names them, and never after: a shard that is missing is an error, not a new one.
 """
 
 from __future__ import annotations
@@ -78,14 +80,33 @@ def prepare(data: Path, shards: int, told: Progress = lambda what, count: None) 
     if old.exists():
         _migrate(data, layout, told)
         return layout
-    left = [path for path in (data / CONTROL_FOLDER, *stray_folders(data, None)) if path.exists()]
-    if left:
-        raise FolderDamaged(
-            f"{data} holds state ({left[0].name}) but no layout.json, which says where it is. Restore it from a backup."
-        )
+    for left in (data / CONTROL_FOLDER, *stray_folders(data, None)):
+        if not all(_is_empty(engine) for engine in [left, *left.glob("*/")]):
+            raise FolderDamaged(
+                f"{data} holds state in {left.name} but no layout.json, which says what counts. Restore it from a backup."
+            )
+        shutil.rmtree(left, ignore_errors=True)  # of a first start that was cut short
+    _make(data / CONTROL_FOLDER)
+    for shard in range(shards):
+        _make(layout.shard_folder(data, shard))
+    sync_folder(data / layout.folder)
     write_layout(data, layout)
     _log.info("layout_made", folder=data, shards=shards)
     return layout
+
+
+def _is_empty(folder: Path) -> bool:
+    if not any(path.is_file() for path in folder.glob("*")):
+        return True
+    engine = _open(folder, COPY_CACHE_BYTES)
+    try:
+        return not engine.scan(keys.after(keys.FORMAT_KEY), b"\xff", limit=1)
+    finally:
+        engine.close()
+
+
+def _make(folder: Path) -> None:
+    _open(folder, COPY_CACHE_BYTES).close()
 
 
 def _migrate(data: Path, layout: Layout, told: Progress) -> None:
@@ -96,7 +117,7 @@ def _migrate(data: Path, layout: Layout, told: Progress) -> None:
         shutil.rmtree(data / CONTROL_FOLDER, ignore_errors=True)
         tally = fill(data, layout, [old], _opener(data), told)
         registry = list(scan_all(old, keys.REGISTRY))
-        control = open_control(data)
+        control = _open(data / CONTROL_FOLDER, COPY_CACHE_BYTES)
         try:
             control.write(registry)
             control.sync()
@@ -149,17 +170,29 @@ def reshard_folder(data: Path, count: int, told: Progress) -> tuple[Layout, Layo
 
 
 def open_control(data: Path) -> RocksEngine:
-    """The registry's engine, made if it is not there. Raises OpenError."""
-    return _open(data / CONTROL_FOLDER, CACHE_BYTES)
+    """The registry's engine. Raises OpenError (FolderDamaged when it is missing)."""
+    return _open_made(data / CONTROL_FOLDER, CACHE_BYTES)
 
 
 def open_shard(data: Path, layout: Layout, shard: int, cache_bytes: int = CACHE_BYTES) -> RocksEngine:
-    """The engine of one shard, made if it is not there. Raises OpenError."""
-    return _open(layout.shard_folder(data, shard), cache_bytes)
+    """The engine of one shard. Raises OpenError (FolderDamaged when it is missing)."""
+    return _open_made(layout.shard_folder(data, shard), cache_bytes)
 
 
 def _opener(data: Path) -> Callable[[Layout, int], Engine]:
-    return lambda layout, shard: open_shard(data, layout, shard, COPY_CACHE_BYTES)
+    """Opens shards of a layout that `layout.json` names, and makes those of one that it does not name yet."""
+
+    def opened(layout: Layout, shard: int) -> Engine:
+        counts = read_layout(data) == layout
+        return (_open_made if counts else _open)(layout.shard_folder(data, shard), COPY_CACHE_BYTES)
+
+    return opened
+
+
+def _open_made(folder: Path, cache_bytes: int) -> RocksEngine:
+    if not folder.exists():
+        raise FolderDamaged(f"{folder} is missing, which holds a part of this host's state. Restore it from a backup.")
+    return _open(folder, cache_bytes)
 
 
 def open_engine(data_dir: Path | str) -> RocksEngine:

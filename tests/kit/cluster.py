@@ -37,7 +37,7 @@ from host.sandbox.engine import Engine as Sandbox
 from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
 from host.storage.layout import Layout, shard_of
-from host.storage.upgrade import open_shard
+from host.storage.upgrade import open_shard, prepare
 from host.telemetry.tail import Tails
 from tests.kit.bundles import ROOT
 from tests.kit.rooms import DEADLINE_S, GUEST, TENANT, _json_body, _reply, version_of
@@ -123,6 +123,7 @@ async def open_workers(
     data: Path, count: int, shards: int | None = None, *, here: int | None = None, version: Version | None = None
 ) -> AsyncIterator[list[Worker]]:
     """The first `here` (all) workers of `count`, in this process, with links to each other."""
+    prepare(data, shards or count)
     async with AsyncExitStack() as stack:
         workers = []
         for slot in range(count if here is None else here):

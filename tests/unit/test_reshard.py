@@ -124,6 +124,29 @@ def test_a_folder_whose_layout_was_lost_is_not_taken_for_a_new_one(tmp_path: Pat
         prepare(tmp_path, 2)
 
 
+def test_a_shard_that_is_missing_is_not_made_anew(tmp_path: Path) -> None:
+    fill(tmp_path, 2)
+    (tmp_path / "shards" / "001").rename(tmp_path / "elsewhere")
+    with pytest.raises(FolderDamaged, match="001 is missing"):
+        open_shard(tmp_path, Layout(2), 1)
+    with pytest.raises(FolderDamaged, match="001 is missing"):
+        reshard_folder(tmp_path, 4, quiet)
+    (tmp_path / "elsewhere").rename(tmp_path / "shards" / "001")
+    reshard_folder(tmp_path, 4, quiet)
+
+
+def test_a_first_start_that_was_cut_short_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upgrade, "write_layout", crash)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(tmp_path, 3)
+    assert prepare(tmp_path, 2) == Layout(2)
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == ["000", "001"]
+
+
 def test_a_reshard_refuses_while_a_host_runs(tmp_path: Path) -> None:
     written = fill(tmp_path, 2)
     holder = subprocess.Popen(

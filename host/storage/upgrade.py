@@ -83,7 +83,7 @@ def prepare(data: Path, shards: int, told: Progress = lambda what, count: None) 
     for left in (data / CONTROL_FOLDER, *stray_folders(data, None)):
         if not all(_is_empty(engine) for engine in [left, *left.glob("*/")]):
             raise FolderDamaged(
-                f"{data} holds state in {left.name} but no layout.json, which says what counts. Restore it from a backup."
+                f"{data} holds state in {left.name} but no layout.json to say what counts. Restore it from a backup."
             )
         shutil.rmtree(left, ignore_errors=True)  # of a first start that was cut short
     _make(data / CONTROL_FOLDER)

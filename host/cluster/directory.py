@@ -26,7 +26,7 @@ from host.actors.ports import STOPPING, Answer
 from host.actors.turn import Turn
 from host.cluster.kinds import Kind
 from host.cluster.link import Done, Handlers, Link, LinkError, LinkFault, LinkRefused, Reply
-from host.cluster.peer import PATIENCE_S, WAITING_MAX, Peer
+from host.cluster.peer import EVERYTHING, PATIENCE_S, WAITING_MAX, Peer
 from host.cluster.rings import ClusterRings
 from host.cluster.shard import Shard
 from host.cluster.wire import decode_answer, decode_call, encode_answer, encode_call
@@ -42,6 +42,12 @@ FAULT = "the host failed while running it"
 UNSENDABLE = "this call cannot be sent within the host: it is too large"
 
 PLACES_MAX = 50_000
+
+OF_ACTORS, NEEDED = EVERYTHING + 1, EVERYTHING + 2
+"""Urgencies: calls that turns make, and those that turns of the called worker wait for."""
+
+HOLD_TURNS_S = 1.0
+"""How long calls of other workers' actors are held for a worker that is being replaced."""
 
 _log = log.get("cluster")
 
@@ -66,6 +72,7 @@ class ClusterDirectory:
         self._peers: dict[int, Peer] = {}
         self._held: dict[int, deque[_Held]] = {}
         self._places: dict[ActorId, int] = {}  # shards of actors that were called: a hash each time would cost more
+        self._holds: dict[int, TimerHandle] = {}
         self._expiry: TimerHandle | None = None
         self._stopping = False
         # Calls of actors have numbers that no other worker uses, not even this one's next life.
@@ -108,13 +115,24 @@ class ClusterDirectory:
             peer = self._peers[slot] = Peer(path, self.slot, {})
             peer.start()
         else:
+            if slot in self._holds:
+                self._holds.pop(slot).cancel()
             peer.move(path)
 
     def hold(self, slot: int) -> None:
-        """Keep calls for worker `slot` here until `connect` says where its successor is. A call that was begun by an
-        actor of that worker still goes: its turn could not end without.
+        """Keep calls for worker `slot` here until `connect` says where its successor is, so that its turns can end.
+
+        A call that a turn of that worker waits for still goes. A turn may also wait for one that only stands before its
+        call in a mailbox here: if the worker is not done after `HOLD_TURNS_S`, calls of actors go too.
         """
-        self._peers[slot].hold()
+        peer = self._peers[slot]
+        peer.hold(NEEDED)
+
+        def let_turns_end() -> None:
+            if peer.holding:
+                peer.hold(OF_ACTORS)
+
+        self._holds[slot] = self._clock.call_later(HOLD_TURNS_S, let_turns_end)
 
     def unanswered(self, slot: int) -> int:
         """Calls that were sent to worker `slot` and whose answer has not come."""
@@ -129,6 +147,8 @@ class ClusterDirectory:
         if self._expiry is not None:
             self._expiry.cancel()
         self._rings.close()
+        for timer in self._holds.values():
+            timer.cancel()
         for peer in self._peers.values():
             await peer.close()
         while self.shards:
@@ -174,7 +194,7 @@ class ClusterDirectory:
         if peer is None or peer.link is None:
             done(LinkRefused(AWAY))
         else:
-            peer.request(kind, payload, done, urgent=True)
+            peer.request(kind, payload, done, NEEDED)
 
     def _send(self, slot: int, actor: ActorId, turn: Turn) -> None:
         chain = turn.context.chain
@@ -191,7 +211,8 @@ class ClusterDirectory:
             return
         if chain:
             self.sent[turn] = call
-        peer.request(Kind.CALL, payload, partial(self._answered, turn), urgent=peer.holding and self._has(slot, chain))
+        urgency = (NEEDED if peer.holding and self._has(slot, chain) else OF_ACTORS) if chain else EVERYTHING
+        peer.request(Kind.CALL, payload, partial(self._answered, turn), urgency)
 
     def _has(self, slot: int, chain: Iterable[ActorId]) -> bool:
         return any(self._slot_of(actor) == slot for actor in chain)

@@ -36,8 +36,13 @@ _PATH_BYTES_MAX = 100
 _log = log.get("cluster.peer")
 
 
+EVERYTHING = 0
+"""The urgency from which on requests are sent while nothing is held."""
+
+
 class _Waiting(NamedTuple):
     until: float
+    urgency: int
     kind: int
     payload: bytes
     done: Done | None
@@ -65,8 +70,7 @@ class Peer:
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._expiry: asyncio.TimerHandle | None = None
-        self.holding = False
-        """True from `hold` to the next `move`: what is asked waits although there is a link."""
+        self._held_below = EVERYTHING
         self._dialling: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -85,15 +89,22 @@ class Peer:
         """Requests that were sent over the link that is open now and whose reply has not come."""
         return 0 if self.link is None else self.link.unanswered
 
-    def hold(self) -> None:
-        """Send nothing more, but for what is urgent, until `move`."""
-        self.holding = True
+    @property
+    def holding(self) -> bool:
+        """From `hold` to the next `move`."""
+        return self._held_below > EVERYTHING
+
+    def hold(self, below: int) -> None:
+        """Until `move`, send only requests of urgency `below` or above; others wait although there is a link."""
+        self._held_below = below
+        if self.link is not None:
+            self._send_waiting(self.link)
 
     def move(self, path: Path) -> None:
         """The process is found at `path` from now on: what waits goes there. What was sent to where it was before may
         still be answered from there.
         """
-        self.holding = False
+        self._held_below = EVERYTHING
         if path != self._path:
             self._path = path
             if self._dialling is not None:
@@ -107,15 +118,13 @@ class Peer:
         elif self.link is not None:
             self._send_waiting(self.link)
 
-    def request(self, kind: int, payload: bytes, done: Done, urgent: bool = False) -> None:
-        """As `Link.request`; without a link it waits for one, or `done` gets LinkRefused. `urgent`: not even `hold`
-        holds it.
-        """
+    def request(self, kind: int, payload: bytes, done: Done, urgency: int = EVERYTHING) -> None:
+        """As `Link.request`; without a link it waits for one, or `done` gets LinkRefused."""
         link = self.link
-        if link is not None and link.open and (urgent or not self.holding):
+        if link is not None and link.open and urgency >= self._held_below:
             link.request(kind, payload, done)
             return
-        refusal = self._wait(kind, payload, done)
+        refusal = self._wait(urgency, kind, payload, done)
         if refusal is not None:
             done(refusal)
 
@@ -125,7 +134,7 @@ class Peer:
         if link is not None and link.open and not self.holding:
             link.post(kind, payload)
             return
-        refusal = self._wait(kind, payload, None)
+        refusal = self._wait(EVERYTHING, kind, payload, None)
         if refusal is not None:
             raise refusal
 
@@ -142,7 +151,7 @@ class Peer:
             self.link.close()
         self._refuse_waiting("this process is stopping", float("inf"))
 
-    def _wait(self, kind: int, payload: bytes, done: Done | None) -> LinkRefused | None:
+    def _wait(self, urgency: int, kind: int, payload: bytes, done: Done | None) -> LinkRefused | None:
         if self._closed:
             return LinkRefused("this process is stopping")
         if len(payload) > FRAME_BYTES_MAX:
@@ -151,7 +160,7 @@ class Peer:
             return LinkRefused(f"too much waits already for the process at {self._path.name}")
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience_s
-        self._waiting.append(_Waiting(until, kind, payload, done))
+        self._waiting.append(_Waiting(until, urgency, kind, payload, done))
         self._waiting_bytes += len(payload)
         if self._expiry is None:
             self._expiry = loop.call_at(until, self._expire)
@@ -212,19 +221,25 @@ class Peer:
         self._dialling = None
         self.link = link
         self._told_open(link)
-        if not self.holding:
-            self._send_waiting(link)
+        self._send_waiting(link)
 
     def _send_waiting(self, link: Link) -> None:
+        """In order, but for what is held."""
+        held: deque[_Waiting] = deque()
         while self._waiting and link.open:
             one = self._waiting.popleft()
+            if one.urgency < self._held_below:
+                held.append(one)
+                continue
             self._waiting_bytes -= len(one.payload)
             if one.done is not None:
                 link.request(one.kind, one.payload, one.done)
             else:
                 with contextlib.suppress(LinkRefused):
                     link.post(one.kind, one.payload)
-        if self._expiry is not None and not self._waiting:
+        held.extend(self._waiting)
+        self._waiting = held
+        if self._expiry is not None and not held:
             self._expiry.cancel()
             self._expiry = None
 

@@ -128,6 +128,22 @@ async def test_calls_wait_while_a_worker_is_replaced_but_those_its_turns_need_go
         assert await asyncio.wait_for(waits, 5) == [None]
 
 
+async def test_turns_that_wait_for_each_others_mailboxes_end_before_a_worker_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "HOLD_TURNS_S", 0.1)
+    async with open_workers(tmp_path, 2) as (first, second):
+        held_up = first.run(NEAR, ["pause", 60], call(FAR, ["put", "k", 1]))
+        in_its_mailbox = second.run(name_on(1, 2, "waits"), ["pause", 30], call(NEAR, ["get", "k"]))
+        first.directory.hold(1)
+        waits = first.run(FAR, ["get", "k"])
+        assert await asyncio.wait_for(in_its_mailbox, 5) == [None, [None]]
+        assert await held_up == [None, [None]]
+        assert not waits.done()
+        first.directory.connect(1, second.path(1))
+        assert await asyncio.wait_for(waits, 5) == [1]
+
+
 async def test_what_a_killed_worker_was_asked_fails_and_its_successor_has_all_that_was_answered(tmp_path: Path) -> None:
     other = WorkerProcess(tmp_path, 1, 2, 2)
     try:

@@ -334,10 +334,10 @@ async def test_a_process_that_moved_gets_what_waited_and_what_was_sent_before_is
         listener = await listen(tmp_path / "next.sock", 1, successor.handlers)
         sent = asked(peer.request, KEEP, b"sent")
         await wait_until(lambda: old.owed, "the request")
-        peer.hold()
+        peer.hold(1)
         held = [asked(peer.request, ECHO, b"%d" % number) for number in range(3)]
         urgent: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        peer.request(ECHO, b"urgent", lambda outcome: urgent.set_result(cast(bytes, outcome)), urgent=True)
+        peer.request(ECHO, b"urgent", lambda outcome: urgent.set_result(cast(bytes, outcome)), urgency=1)
         assert await urgent == b"urgent"
         assert (peer.waiting, peer.unanswered) == (3, 1)
         left = peer.link

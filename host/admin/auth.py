@@ -19,7 +19,7 @@ def authorize() -> None:
     key, g.bearer = _authenticated()
     need = need_of(request.url_rule, request.method)
     if need.operator and key.role != "operator":
-        raise Forbidden("This needs an operator's key: `tenure admin keys create default --operator` makes one.")
+        raise Forbidden("This is for the host's operator: it needs an operator's key.")
     if not key.allows(need.scope):
         raise Forbidden(
             f"This needs a key with the scope {need.scope!r}; yours, {key.label!r}, has {key.scope!r}. "

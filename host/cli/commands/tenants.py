@@ -9,7 +9,7 @@ import click
 from host.cli import settings
 from host.cli.client import AdminClient
 from host.cli.commands.keys import create_options, expires_at, show_keys, show_new_key
-from host.cli.console import confirm, say, say_json, say_table
+from host.cli.console import confirm, counted, say, say_json, say_table
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -89,8 +89,9 @@ def delete(tenant: str, yes: bool) -> None:
     """Delete TENANT with its functions, all that its actors stored, its secrets and keys."""
     client = AdminClient(settings.load())
     shown = client.tenant(tenant)
-    what = f"{shown['functions']} functions, all that their actors stored, {shown['secrets']} secrets"
-    confirm(f"Delete tenant '{tenant}' for good, with {what} and {shown['keys']} keys?", yes)
+    secrets, keys = counted(shown["secrets"], "secret"), counted(shown["keys"], "key")
+    what = f"{counted(shown['functions'], 'function')}, all that its actors stored, {secrets} and {keys}"
+    confirm(f"Delete tenant '{tenant}' for good, with {what}?", yes)
     client.delete_tenant(tenant)
     say(f"Tenant '{tenant}' is deleted.")
 
@@ -142,4 +143,5 @@ def rotate(as_json: bool) -> None:
     if as_json:
         say_json({"sealed": sealed})
     else:
-        say(f"{sealed} secrets are encrypted with a new key. Back up DATA/secrets.key; the old one opens nothing now.")
+        say(f"Encrypted with a new key: {counted(sealed, 'secret')}. The old key opens nothing any more.")
+        say("Back up DATA/secrets.key.", to=sys.stderr)

@@ -36,7 +36,7 @@ FAILED = "the host failed while running it"
 _BELOW_MEMORY = re.compile(r"memory fault at wasm address 0xff[0-9a-f]{6}\b")
 """A guest's own stack lies at the start of its memory, so it overflows to just below address 0."""
 LEVELS = frozenset(("debug", "info", "warn", "error"))
-SLICE_S = 0.004
+SLICE_S = 0.002
 """A tick may come right after a guest began; within this time it is simply polled again."""
 
 _log = log.get("sandbox")

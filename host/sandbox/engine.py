@@ -1,7 +1,8 @@
 """The engine that all guests of a process share: its configuration, the linker with our imports, and the epoch ticker.
 
 The ticker increments the epoch every `TICK_S`; a guest that runs when the epoch moves yields, so no guest holds a
-thread longer than that. It sleeps while no guest runs.
+thread longer than that. While there are guests that need to be cut into slices it ticks every `SHORT_TICK_S`, so that
+others wait less; always to do so would cost those that are done within a slice. It sleeps while no guest runs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from host.sandbox.crossing import INSTANCES
 from host.sandbox.imports import TABLE
 from host.sandbox.instance import EXPORTS
 
-TICK_S = 0.005
+TICK_S, SHORT_TICK_S = 0.005, 0.002
+SHORT_TICKS = 50
 IDLE_TICKS = 100
 WASM_STACK_BYTES, FIBER_STACK_BYTES = 4 << 20, 6 << 20
 GUEST_INTERFACE = b"tenure:edge/guest@0.1.0"
@@ -86,6 +88,7 @@ class Engine:
         self.linker: int = self._link()
         self.fibers = 0
         self._begun = 0
+        self._short_ticks = 0
         self._awake = threading.Event()
         self._stopping = False
         self._ticker = threading.Thread(target=self._tick, name="epoch", daemon=True)
@@ -111,10 +114,17 @@ class Engine:
         if not self._awake.is_set():
             self._awake.set()
 
+    def was_cut(self) -> None:
+        """A guest has used up its slice."""
+        self._short_ticks = SHORT_TICKS
+
     def _tick(self) -> None:
         seen, idle = 0, 0
         while not self._stopping:
-            time.sleep(TICK_S)
+            short = self._short_ticks
+            time.sleep(SHORT_TICK_S if short else TICK_S)
+            if short:
+                self._short_ticks = short - 1
             capi.engine_increment_epoch(self.pointer)
             idle = 0 if self._begun != seen or self.fibers else idle + 1
             seen = self._begun

@@ -1,4 +1,12 @@
-"""A queue in which tenants take turns: what one of them has queued delays each of the others by one item at most."""
+"""A queue in which tenants take turns: what one of them has queued delays each of the others by one item.
+
+A tenant that had nothing queued goes before those that take turns, because its item is usually all it has: it need not
+wait for one item of every busy tenant. A tenant that is charged for an item that took long (`charge`) lets the others
+go first until it has paid. Within a tenant, what is pushed with `later` goes after the rest.
+
+Nobody starves: every `EVERY`th turn is that of a tenant that takes turns, every `EVERY`th item of a tenant is one that
+was pushed with `later`, and each turn that a tenant is passed over pays for `TURN_S` of what it owes.
+"""
 
 from __future__ import annotations
 
@@ -7,40 +15,98 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+EVERY = 8
+TURN_S = 0.001
 
-class FairQueue(Generic[T]):
-    """First in, first out within a tenant; between tenants, one item each in turn. True when it is not empty.
 
-    Holds nothing of a tenant that has nothing queued. Not for use by several threads without a lock.
-    """
+class _Lane(Generic[T]):
+    """What one tenant has queued."""
 
-    __slots__ = ("_items", "_turns")
+    __slots__ = ("first", "later", "since_later")
 
     def __init__(self) -> None:
-        self._items: dict[str, deque[T]] = {}
+        self.first: deque[T] = deque()
+        self.later: deque[T] = deque()
+        self.since_later = 0
+
+    def pop(self) -> T:
+        if self.later and (not self.first or self.since_later >= EVERY):
+            self.since_later = 0
+            return self.later.popleft()
+        self.since_later += 1
+        return self.first.popleft()
+
+
+class FairQueue(Generic[T]):
+    """True when it is not empty. Holds nothing of a tenant that has nothing queued but what it owes, which is forgotten
+    when a tenant is alone. Not for use by several threads without a lock.
+    """
+
+    __slots__ = ("_debts", "_fresh", "_lanes", "_last", "_since_turn", "_turns", "changes")
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, _Lane[T]] = {}
+        self._fresh: deque[str] = deque()
         self._turns: deque[str] = deque()
+        self._debts: dict[str, float] = {}
+        self._since_turn = 0
+        self._last = ""
+        self.changes = 0
+        """How often another tenant came than the one before: it stands still while one is alone."""
 
     def __bool__(self) -> bool:
-        return bool(self._turns)
+        return bool(self._lanes)
 
-    def push(self, tenant: str, item: T) -> None:
-        queue = self._items.get(tenant)
-        if queue is None:
-            queue = self._items[tenant] = deque()
-            self._turns.append(tenant)
-        queue.append(item)
+    def push(self, tenant: str, item: T, later: bool = False) -> None:
+        lane = self._lanes.get(tenant)
+        if lane is None:
+            lane = self._lanes[tenant] = _Lane()
+            (self._turns if tenant in self._debts else self._fresh).append(tenant)
+            if tenant != self._last:
+                self.changes += bool(self._last)
+                self._last = tenant
+        (lane.later if later else lane.first).append(item)
 
     def pop(self) -> T:
         """The next item. Raises IndexError when there is none."""
-        tenant = self._turns.popleft()
-        queue = self._items[tenant]
-        item = queue.popleft()
-        if queue:
+        if self._fresh and (not self._turns or self._since_turn < EVERY):
+            self._since_turn = self._since_turn + 1 if self._turns else 0
+            tenant = self._fresh.popleft()
+        else:
+            self._since_turn = 0
+            tenant = self._turns.popleft()
+            if self._debts:
+                tenant = self._paid_up(tenant)
+        lane = self._lanes[tenant]
+        item = lane.pop()
+        if lane.first or lane.later:
             self._turns.append(tenant)
         else:
-            del self._items[tenant]
+            del self._lanes[tenant]
         return item
 
+    def charge(self, tenant: str, seconds: float) -> None:
+        """An item of `tenant` took so long, which is more than `TURN_S`."""
+        self._debts[tenant] = seconds
+
+    def all_owe(self) -> bool:
+        """Whether the next item is one of a tenant that has still to pay, because nobody else has any."""
+        debts = self._debts
+        return bool(debts) and not self._fresh and all(tenant in debts for tenant in self._turns)
+
+    def _paid_up(self, tenant: str) -> str:
+        """The first in turn that owes nothing, `tenant` or one behind it. Those that are passed over pay."""
+        turns, debts = self._turns, self._debts
+        while turns and tenant in debts:
+            debts[tenant] -= TURN_S
+            if debts[tenant] <= 0:
+                del debts[tenant]
+            turns.append(tenant)
+            tenant = turns.popleft()
+        if not turns and not self._fresh:
+            debts.clear()
+        return tenant
+
     def clear(self) -> None:
-        self._items.clear()
-        self._turns.clear()
+        for each in (self._lanes, self._fresh, self._turns, self._debts):
+            each.clear()

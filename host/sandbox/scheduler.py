@@ -2,10 +2,14 @@
 
 A round polls ready calls, taking turns between tenants, until none is ready or the round has lasted `ROUND_S` (what has
 begun goes before what would take one more instance, so few are in use at once and those stay in the cache); then
-`round_end` runs (the committer's flush, so that all turns of a round share one sync). A guest that has burned more
-than `BURN_AFTER_S` of CPU time is polled on a background thread from then on: wasm runs without the interpreter's
-lock, so it slows nobody, until its export returns or its CPU limit stops it. There, too, tenants take turns: a hundred
-spinning guests of one leave another's long computation half of that thread.
+`round_end` runs (the committer's flush, so that all turns of a round share one sync). While several tenants are about,
+rounds are shorter, and a guest that takes long ends its round: what has ended leaves before it, and a request that
+arrives meanwhile is read after it.
+
+A guest that has burned more than `BURN_AFTER_S` of CPU time is polled on a background thread from then on: wasm runs
+without the interpreter's lock, so it slows nobody, until its export returns or its CPU limit stops it. There, too,
+tenants take turns (a hundred spinning guests of one leave another's long computation half of that thread), and within
+a tenant those that came lately go first.
 
 Wall-clock limits cost no timer each: calls with the same limit end in the order they began, so one queue for each
 length and one sweep every `SWEEP_S` are enough. Limits are therefore late by up to that.
@@ -21,14 +25,18 @@ from time import perf_counter, thread_time
 from host.model.clock import Clock, TimerHandle
 from host.sandbox.call import FAILED, Call
 from host.sandbox.engine import Engine
-from host.sandbox.fair import FairQueue
+from host.sandbox.fair import TURN_S, FairQueue
 from host.sandbox.outcome import Outcome
 from host.telemetry import log
 
 ROUND_S = 0.012
-BURN_AFTER_S = 0.010
+SHARED_ROUND_S = 0.003
+COMPANY_S = 0.5
+"""For so long after two tenants were seen rounds are the shorter ones."""
+BURN_AFTER_S = 0.004
+LATELY_S = 0.05
+"""CPU time up to which a guest on the background thread goes before those of its tenant that have used more."""
 SWEEP_S = 0.05
-NEW_EVERY = 8
 
 _log = log.get("sandbox")
 
@@ -42,8 +50,8 @@ class Scheduler:
         self.round_end: list[Callable[[], None]] = []
         self.loop = asyncio.get_running_loop()
         self._ready: FairQueue[Call] = FairQueue()
-        self._new: FairQueue[Call] = FairQueue()
-        self._since_new = 0
+        self._changes = 0
+        self._company_until = 0.0
         self._scheduled = False
         self._deadlines: dict[float, dict[Call, float]] = {}
         self._lengths: dict[Call, float] = {}
@@ -61,29 +69,31 @@ class Scheduler:
         if call.owned:
             return
         call.owned = True
-        (self._ready if call.acquire is None else self._new).push(call.tenant, call)
+        self._ready.push(call.tenant, call, call.acquire is not None)
         if not self._scheduled:
             self._scheduled = True
             self.loop.call_soon(self._round)
 
     def _round(self) -> None:
-        end = perf_counter() + ROUND_S
-        while self._ready or self._new:
-            self._run(self._pop())
-            if perf_counter() > end:
+        ready, now = self._ready, perf_counter()
+        if ready.changes != self._changes:
+            self._changes = ready.changes
+            self._company_until = now + COMPANY_S
+        alone = now > self._company_until
+        end, long_s = (now + ROUND_S, ROUND_S) if alone else (now + SHARED_ROUND_S, TURN_S)
+        while ready:
+            if self._run(ready.pop()) > long_s or perf_counter() > end:
+                break
+            if not alone and ready.all_owe():  # what has ended need not wait for what may take long
                 break
         self._end_round()
-        self._scheduled = bool(self._ready or self._new)
+        self._scheduled = bool(ready)
         if self._scheduled:
-            self.loop.call_soon(self._round)
+            self.loop.call_soon(self._round_after_input)
 
-    def _pop(self) -> Call:
-        """What has begun goes before what would take one more instance, but for every `NEW_EVERY`th time."""
-        if self._new and (not self._ready or self._since_new >= NEW_EVERY):
-            self._since_new = 0
-            return self._new.pop()
-        self._since_new += 1
-        return self._ready.pop()
+    def _round_after_input(self) -> None:
+        """What the loop has just read becomes calls before the next round, not after it."""
+        self.loop.call_soon(self._round)
 
     def _end_round(self) -> None:
         for callback in self.round_end:
@@ -92,17 +102,23 @@ class Scheduler:
             except Exception as error:  # the next round must come all the same
                 _log.exception("round_end_failed", error)
 
-    def _run(self, call: Call) -> None:
+    def _run(self, call: Call) -> float:
+        """Poll `call` once. The seconds that its guest took."""
         call.owned = False
         if call.ended:
-            return
+            return 0.0
+        before = call.cpu_s
         try:
             if not call.begin_next():
-                return
+                return 0.0
             returned = call.run_slice()
+            if call.cpu_s - before > TURN_S:
+                self._ready.charge(call.tenant, call.cpu_s - before)
             if returned:
                 call.after_return()
-            elif call.over_cpu():
+                return call.cpu_s - before
+            self.engine.was_cut()
+            if call.over_cpu():
                 call.finish_over_cpu()
             elif call.cpu_s > BURN_AFTER_S:
                 call.owned = True
@@ -111,6 +127,7 @@ class Scheduler:
                 self.submit(call)
         except Exception as error:
             _failed(call, error)
+        return call.cpu_s - before
 
     # Background polling.
 
@@ -206,7 +223,7 @@ class Burner:
             self._thread = threading.Thread(target=self._run, name="burner", daemon=True)
             self._thread.start()
         with self._condition:
-            self._queue.push(call.tenant, call)
+            self._queue.push(call.tenant, call, call.cpu_s > LATELY_S)
             self._condition.notify()
 
     def _run(self) -> None:
@@ -217,12 +234,15 @@ class Burner:
                 if self._stopping:
                     return
                 call = self._queue.pop()
+            before = call.cpu_s
             returned = call.kill is None and call.run_slice(thread_time)
             if returned or call.kill is not None or call.over_cpu():
                 self._scheduler.loop.call_soon_threadsafe(self._scheduler.burned, call, returned)
             else:
+                self._scheduler.engine.was_cut()
                 with self._condition:
-                    self._queue.push(call.tenant, call)
+                    self._queue.charge(call.tenant, call.cpu_s - before)
+                    self._queue.push(call.tenant, call, call.cpu_s > LATELY_S)
 
     def close(self) -> None:
         """After this no guest is polled in the background; the calls it held can be killed."""

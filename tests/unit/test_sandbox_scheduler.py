@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 from unittest.mock import patch
@@ -14,6 +15,8 @@ import pytest
 from host.model.clock import ManualClock
 from host.model.limits import LIMITS
 from host.sandbox import call, scheduler
+from host.sandbox.call import Call
+from host.sandbox.fair import EVERY, TURN_S, FairQueue
 from host.sandbox.instance import INVOKE, Instance
 from tests.kit import raw
 from tests.kit.until import wait_until
@@ -21,8 +24,9 @@ from tests.kit.until import wait_until
 
 @pytest.fixture
 def whole_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step is never cut in two, however busy the machine is: what is left is the order."""
+    """A step is never cut in two nor paid for, however busy the machine is: what is left is the order."""
     monkeypatch.setattr(call, "SLICE_S", 5.0)
+    monkeypatch.setattr(scheduler, "TURN_S", 5.0)
 
 
 async def _warm(room: raw.Room, count: int) -> list[Instance]:
@@ -75,6 +79,50 @@ async def test_every_tenant_gets_its_turn_before_any_gets_a_second() -> None:
         assert order == ["t0", "t1", "t2"] * 10
 
 
+def test_one_that_had_nothing_queued_passes_those_that_take_turns_but_not_for_ever() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for tenant in ("a", "b", "c"):
+        for number in range(9):
+            queue.push(tenant, f"{tenant}{number}")
+    assert [queue.pop() for _ in range(3)] == ["a0", "b0", "c0"]
+    order = ["quiet"]
+    while len(order) < 30:
+        if order[-1] == "quiet":  # it comes again as soon as it was served
+            queue.push("quiet", "quiet")
+        order.append(queue.pop())
+    assert [item for item in order if item != "quiet"][:2] == ["a1", "b1"]
+    assert order.index("b1") - order.index("a1") == EVERY + 1
+
+
+def test_one_whose_items_take_long_lets_the_others_go_first_until_it_has_paid() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for tenant in ("hog", "brief"):
+        for _ in range(100):
+            queue.push(tenant, tenant)
+    assert [queue.pop() for _ in range(2)] == ["hog", "brief"]
+    queue.charge("hog", 5 * TURN_S)
+    assert not queue.all_owe()
+    assert [queue.pop() for _ in range(8)] == ["brief"] * 5 + ["hog", "brief", "hog"]
+    queue.charge("hog", 5 * TURN_S)
+    queue.charge("brief", 3 * TURN_S)
+    assert queue.all_owe()
+    assert queue.pop() == "brief", "those who all owe pay together"
+
+
+def test_what_was_pushed_for_later_waits_for_the_rest_of_its_tenant_but_not_for_ever() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("t", "later", later=True)
+    queue.push("other", "other", later=True)
+    for number in range(10):
+        queue.push("t", str(number))
+    order = [queue.pop() for _ in range(12)]
+    assert order[1] == "other"
+    assert order.index("later") == 1 + EVERY
+    assert not queue
+    with pytest.raises(IndexError):
+        queue.pop()
+
+
 @pytest.mark.usefixtures("whole_steps")
 async def test_calls_of_one_tenant_run_in_the_order_they_began() -> None:
     async with raw.probing() as room:
@@ -115,6 +163,53 @@ async def test_a_round_is_cut_so_that_the_loop_gets_its_turn() -> None:
         assert ends == list(range(1, 21))
 
 
+async def test_a_guest_that_takes_long_ends_its_round_while_two_tenants_are_about() -> None:
+    """Else requests that arrive meanwhile are read after the slices of others, too."""
+    async with raw.probing() as room:
+        instances = await _warm(room, 6)
+        polled: list[Call] = []
+        rounds: list[int] = []
+        run_slice = Call.run_slice
+
+        def noting(self: Call, *meter: Any) -> bool:
+            polled.append(self)
+            return run_slice(self, *meter)
+
+        room.scheduler.round_end.append(lambda: rounds.append(len(polled)))
+        with patch.object(Call, "run_slice", noting), patch.multiple(scheduler, SHARED_ROUND_S=5.0, BURN_AFTER_S=60.0):
+            spinning = [
+                room.start("spin", instance=instance, tenant=f"t{number % 2}", limits=replace(LIMITS, call_cpu_s=60.0))
+                for number, instance in enumerate(instances)
+            ]
+            await wait_until(lambda: len(rounds) > len(spinning), "some rounds")
+        assert {after - before for before, after in pairwise(rounds)} == {1}
+        for one in spinning:
+            one.call.cancel()
+            await one.outcome()
+
+
+@pytest.mark.usefixtures("whole_steps")
+async def test_rounds_are_shorter_while_two_tenants_are_about() -> None:
+    async with raw.probing() as room:
+        instances = await _warm(room, 20)
+        rounds: list[int] = []
+
+        async def rounds_of(*tenants: str) -> int:
+            rounds.clear()
+            running = [
+                room.start("count", instance=instance, tenant=tenants[number % len(tenants)])
+                for number, instance in enumerate(instances)
+            ]
+            room.scheduler.round_end[:] = [lambda: rounds.append(sum(one.future.done() for one in running))]
+            await asyncio.gather(*(one.outcome() for one in running))
+            return len(rounds)
+
+        with patch.multiple(scheduler, ROUND_S=60.0, SHARED_ROUND_S=0.0, COMPANY_S=60.0):
+            assert await rounds_of("t") == 1
+            assert await rounds_of("t", "u") == 20
+            assert await rounds_of("t") == 20, "the other may come back at any time"
+
+
 async def test_a_round_also_ends_for_a_call_that_burned() -> None:
     async with raw.probing() as room:
         seen: list[bool] = []
@@ -137,6 +232,22 @@ async def test_a_hundred_spinning_guests_of_one_tenant_do_not_starve_anothers_lo
         print(f"beside 100 spinning guests: {cpu_s:.3f} s of CPU time took {wall_s:.3f} s")
         assert cpu_s > 0.05
         assert wall_s < 10 * cpu_s  # in turns between all calls it would take a hundred times as long
+        for one in spinning:
+            one.call.cancel()
+        assert {(await one.outcome()).kind for one in spinning} == {"cancelled"}
+
+
+async def test_a_short_computation_does_not_wait_for_its_own_tenants_hundred_spinning_guests() -> None:
+    async with raw.probing() as room:
+        (instance,) = await _warm(room, 1)
+        spinning = [room.start("spin", limits=replace(LIMITS, call_cpu_s=60.0)) for _ in range(100)]
+        await wait_until(lambda: all(one.call.cpu_s > scheduler.LATELY_S for one in spinning), "a hundred spinners", 60)
+        began = perf_counter()
+        running = room.start("burn", 20, instance=instance)
+        assert (await running.outcome()).kind == "returned"
+        wall_s = perf_counter() - began
+        print(f"beside 100 spinning guests of its own tenant: 20 ms took {wall_s * 1e3:.1f} ms")
+        assert wall_s < 0.2  # in turns with them it would take a hundred slices for each of its own
         for one in spinning:
             one.call.cancel()
         assert {(await one.outcome()).kind for one in spinning} == {"cancelled"}

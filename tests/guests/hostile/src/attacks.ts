@@ -24,6 +24,12 @@ export const attacks = {
   spin(): never {
     for (;;);
   },
+  /** Busy for a while, then done: `ms` by the guest's own clock. */
+  burn(ms: number | string): string {
+    const until = Date.now() + Number(ms);
+    while (Date.now() < until);
+    return "burned";
+  },
   recurse(): number {
     const deeper = (n: number): number => deeper(n + 1) + 1;
     return deeper(0);

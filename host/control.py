@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import json
+import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,11 +25,14 @@ from host.cluster.link import Link, Reply
 from host.config import ServeConfig
 from host.gateway.serve import AsgiApp, HypercornEdge
 from host.model.clock import Clock
+from host.model.errors import TenureError
 from host.model.ids import ActorId, host_label
-from host.model.version import Version
+from host.model.version import Version, mark_of
 from host.registry.departures import Departures
+from host.registry.deployments import in_quarantine
 from host.registry.first_start import OPERATOR_KEY_FILE, ensure_operator_key
 from host.registry.publish import Publisher
+from host.registry.records import FunctionRecord
 from host.registry.registry import Registry
 from host.registry.sealing import open_key_ring
 from host.sandbox.component import Compiler
@@ -39,9 +43,13 @@ from host.storage.upgrade import DataLock, open_control, prepare
 from host.supervisor.alarms import AllAlarms, RemoteAlarms
 from host.supervisor.erasing import AllActorData
 from host.supervisor.staff import Staff
+from host.supervisor.supervisor import Shown
+from host.telemetry import log
 from host.telemetry.tail import Line, Tails
 
 GRACE_S = 10.0
+
+_log = log.get("control")
 
 
 class Control:
@@ -60,6 +68,7 @@ class Control:
         self.registry: Registry
         self.publisher: Publisher
         self.departures: Departures
+        self.workers: Callable[[], list[Shown]] = _this_process
         self._started = time.monotonic()
 
     async def build(self, stack: AsyncExitStack) -> None:
@@ -123,8 +132,24 @@ class Control:
             "version": importlib.metadata.version("tenure"),
             "uptime_s": round(time.monotonic() - self._started, 1),
             "functions_serving": len(self.registry.deployed()),
+            "quarantined": [f"{one.tenant}/{one.name} version {one.serving}" for one in self._refused()],
+            "workers": [shown._asdict() for shown in self.workers()],
             **summed(answers.values()),
         }
+
+    async def quarantine(self, mark: int) -> None:
+        """Refuse the version with this mark, of which workers die; nothing happens when it serves no longer."""
+        for function in self.registry.deployed():
+            if function.serving is not None and mark_of(function.id, function.serving) == mark:
+                named = {"tenant": function.tenant, "function": function.name, "version": function.serving}
+                _log.error("version_quarantined", **named)
+                try:
+                    await self.registry.quarantine(function.id, function.serving)
+                except TenureError as error:
+                    _log.error("quarantine_failed", error=error, **named)
+
+    def _refused(self) -> list[FunctionRecord]:
+        return [function for function in self.registry.deployed() if in_quarantine(function)]
 
     def _alarms_of(self, slot: int) -> RemoteAlarms:
         ask: Callable[[Kind, Any], Awaitable[Any]] = partial(self.staff.ask, slot)
@@ -146,6 +171,11 @@ class Control:
             label = host_label(old.function_name, old.function_id)
             if self.registry.why_unavailable(label) is None:
                 self.tails.forget(old.function_id)
+
+
+def _this_process() -> list[Shown]:
+    """Of a host in one process."""
+    return [Shown(0, "serving", os.getpid(), 0)]
 
 
 def summed(counts: Any) -> dict[str, Any]:

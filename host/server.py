@@ -36,6 +36,7 @@ from host.storage.ports import OpenError
 from host.supervisor import adoption
 from host.supervisor.adoption import Found
 from host.supervisor.asking import Desk, Direct, ask
+from host.supervisor.marks import open_marks
 from host.supervisor.nursery import Nursery, NurseryLost
 from host.supervisor.process import StartFailed, WorkerHandle
 from host.supervisor.spec import RUN_FOLDER, Spec
@@ -114,8 +115,10 @@ class _ControlProcess:
         sockets = await self._sockets(found)
         control.listen_url = f"http://{config.listen._replace(port=sockets[0].getsockname()[1])}"
         handlers: Handlers = {Kind.LINES: control.lines}
-        supervisor = Supervisor(self._spec, sockets, self._nursery, control.staff, handlers)
+        marks = open_marks(run, config.workers)
+        supervisor = Supervisor(self._spec, sockets, self._nursery, control.staff, handlers, marks, control.quarantine)
         control.staff.on_silent = supervisor.silent
+        control.workers = supervisor.shown
         adopted = {one.spec.slot: WorkerHandle(one.spec, one.born, control.staff, handlers) for one in found}
         stack.push_async_callback(supervisor.stop)
         await supervisor.start(adopted)

@@ -46,7 +46,15 @@ class Worker:
     """Worker `slot` of `workers`. Its attributes are the rooms; `answers` are for the control process's questions."""
 
     def __init__(
-        self, config: ServeConfig, layout: Layout, clock: Clock, tails: Tails, *, slot: int = 0, workers: int = 1
+        self,
+        config: ServeConfig,
+        layout: Layout,
+        clock: Clock,
+        tails: Tails,
+        *,
+        slot: int = 0,
+        workers: int = 1,
+        marks: memoryview | None = None,
     ) -> None:
         self.config = config
         self.layout = layout
@@ -55,6 +63,7 @@ class Worker:
         self.serving = Serving()
         self.cluster = ClusterDirectory(slot, workers, layout.shards, clock)
         self.answers: Mapping[int, Handler] = {}
+        self._marks = marks
         self.library: Library
         self.scheduler: Scheduler
         self.handlers: HandlerPool
@@ -66,7 +75,7 @@ class Worker:
         stack.callback(sandbox.close)
         self.library = Library(sandbox)
         stack.callback(self.library.close)
-        self.scheduler = Scheduler(sandbox, self.clock)
+        self.scheduler = Scheduler(sandbox, self.clock, self._marks)
         outbound = Outbound(self._drain, self.config.outbound_permitted)
         stack.push_async_callback(outbound.close)
         self._worlds = Worlds(self.tails, outbound)

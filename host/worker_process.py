@@ -30,7 +30,7 @@ from host.gateway.serve import Edge, new_event_loop
 from host.model.clock import SystemClock
 from host.storage.layout import Layout
 from host.storage.ports import OpenError
-from host.supervisor import nursery
+from host.supervisor import marks, nursery
 from host.supervisor.asking import Desk
 from host.supervisor.spec import Spec
 from host.telemetry import log
@@ -60,7 +60,13 @@ class WorkerProcess:
         self._over = asyncio.Event()
         config = config_from_json(spec.config)
         self._worker = Worker(
-            config, Layout(*spec.layout), SystemClock(), self._tails, slot=spec.slot, workers=config.workers
+            config,
+            Layout(*spec.layout),
+            SystemClock(),
+            self._tails,
+            slot=spec.slot,
+            workers=config.workers,
+            marks=marks.of_slot(marks.open_marks(spec.run, config.workers), spec.slot),
         )
 
     async def run(self) -> None:

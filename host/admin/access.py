@@ -35,6 +35,7 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         "POST /v1/functions": DEPLOY,
         "GET /v1/functions/<ref>": READ,
         "DELETE /v1/functions/<ref>": ADMIN,
+        "POST /v1/functions/<ref>/release": DEPLOY,
         "GET /v1/functions/<ref>/versions": READ,
         "POST /v1/functions/<ref>/versions": DEPLOY,
         "GET /v1/functions/<ref>/versions/<int:number>": READ,

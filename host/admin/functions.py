@@ -35,6 +35,14 @@ async def get_function(ref: str) -> dict[str, Any]:
     return function_json(services().registry.function(caller().tenant, ref), services())
 
 
+@blueprint.post("/functions/<ref>/release")
+async def release_function(ref: str) -> dict[str, Any]:
+    """Let the version serve again that is in quarantine."""
+    registry = services().registry
+    function = registry.function(caller().tenant, ref)
+    return function_json(await registry.quarantine(function.id, None), services())
+
+
 @blueprint.delete("/functions/<ref>")
 async def delete_function(ref: str) -> tuple[str, int]:
     await services().publisher.delete_function(caller().tenant, ref)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from host.admin.services import AdminServices
-from host.registry.deployments import Deployed
+from host.registry.deployments import Deployed, in_quarantine
 from host.registry.records import (
     ApiKeyRecord,
     Deployment,
@@ -48,6 +48,7 @@ def function_json(function: FunctionRecord, services: AdminServices) -> dict[str
         "sdk": None if serving is None else serving.sdk,
         "errors": list(function.errors),
         "unavailable": registry.why_unavailable(function.label),
+        "quarantined": bool(in_quarantine(function)),
     }
 
 

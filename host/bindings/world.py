@@ -26,7 +26,7 @@ from host.telemetry.tail import HANDLER, Line, Tails
 class FunctionWorld:
     """`sandbox.ports.World` for one instance of `version`: a handler, or the activation of `actor`."""
 
-    __slots__ = ("_directory", "_outbound", "_source", "_tails", "_types", "_version", "config")
+    __slots__ = ("_directory", "_outbound", "_source", "_tails", "_types", "_version", "config", "mark")
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class FunctionWorld:
         config: bytes,
     ) -> None:
         self.config = config
+        self.mark = version.mark
         self._version = version
         self._directory = directory
         self._outbound = outbound

@@ -59,6 +59,9 @@ class AdminClient:
     def create_function(self, name: str, actor: bool) -> Json:
         return self._call("POST", "/v1/functions", json={"name": name, "actor": actor})
 
+    def release(self, ref: str) -> Json:
+        return self._call("POST", f"/v1/functions/{_segment(ref)}/release")
+
     def delete_function(self, ref: str) -> None:
         self._call("DELETE", f"/v1/functions/{_segment(ref)}")
 

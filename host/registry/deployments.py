@@ -55,7 +55,7 @@ def in_quarantine(function: FunctionRecord) -> str:
     if function.quarantined is None or function.quarantined != function.serving:
         return ""
     return (
-        f"Version {function.serving} is in quarantine: again and again a worker process of the host died while it ran. "
+        f"Version {function.serving} is in quarantine: while it ran, the host crashed again and again. "
         f"Deploy another version, or let it serve again with `tenure release {function.name}`."
     )
 

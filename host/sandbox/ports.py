@@ -52,6 +52,9 @@ class World(Protocol):
     config: bytes
     """The JSON text that `config.get` gives."""
 
+    mark: int
+    """Of the version, for `Scheduler.marks`."""
+
     def log(self, call: Call, level: str, message: str) -> None: ...
 
     def invoke(self, call: Call, operation: int, binding: bytes, name: bytes, method: bytes, arguments: bytes) -> None:

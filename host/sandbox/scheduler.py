@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from time import perf_counter, thread_time
 
 from host.model.clock import Clock, TimerHandle
@@ -42,11 +42,15 @@ _log = log.get("sandbox")
 
 
 class Scheduler:
-    """One per event loop. `round_end` callables run at the end of every round."""
+    """One per event loop. `round_end` callables run at the end of every round.
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    `marks` say what runs, for whoever looks when this process has died: of the loop, and of the background thread.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, marks: MutableSequence[int] | memoryview | None = None) -> None:
         self.engine = engine
         self.clock = clock
+        self.marks = [0, 0] if marks is None else marks
         self.round_end: list[Callable[[], None]] = []
         self.loop = asyncio.get_running_loop()
         self._ready: FairQueue[Call] = FairQueue()
@@ -86,6 +90,7 @@ class Scheduler:
                 break
             if not alone and ready.all_owe():  # what has ended need not wait for what may take long
                 break
+        self.marks[0] = 0
         self._end_round()
         self._scheduled = bool(ready)
         if self._scheduled:
@@ -107,6 +112,7 @@ class Scheduler:
         call.owned = False
         if call.ended:
             return 0.0
+        self.marks[0] = call.world.mark
         before = call.cpu_s
         try:
             if not call.begin_next():
@@ -234,8 +240,10 @@ class Burner:
                 if self._stopping:
                     return
                 call = self._queue.pop()
+            self._scheduler.marks[1] = call.world.mark
             before = call.cpu_s
             returned = call.kill is None and call.run_slice(thread_time)
+            self._scheduler.marks[1] = 0
             if returned or call.kill is not None or call.over_cpu():
                 self._scheduler.loop.call_soon_threadsafe(self._scheduler.burned, call, returned)
             else:

@@ -35,7 +35,7 @@ DESCRIPTORS_MAX = 250
 NOT_FOR_WORKERS = frozenset(("TENURE_SECRETS_KEY",))
 
 _ENDED_KEPT = 1_000
-_HOW_LOOKS, _HOW_PAUSE_S = 10, 0.001
+_STATUS_LOOKS, _STATUS_PAUSE_S = 10, 0.001
 _PACKAGES = Path(__file__).resolve().parents[2]
 
 _log = log.get("supervisor.nursery")
@@ -172,17 +172,13 @@ class Nursery:
             raise NurseryLost(f"it cannot be asked: {error.strerror}") from error
         return await born
 
-    async def how_ended(self, pid: int) -> str:
-        """In words, if it is known: the nursery's word of it comes a moment after the end itself."""
-        for _ in range(_HOW_LOOKS):
+    async def status(self, pid: int) -> int | None:
+        """How a process ended, as waitpid has it, if that is known: word of it comes a moment after the end itself."""
+        for _ in range(_STATUS_LOOKS):
             if pid in self._ended:
                 break
-            await asyncio.sleep(_HOW_PAUSE_S)
-        status = self._ended.get(pid)
-        if status is None:
-            return "ended"
-        code = os.waitstatus_to_exitcode(status)
-        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            await asyncio.sleep(_STATUS_PAUSE_S)
+        return self._ended.pop(pid, None)
 
     def close(self) -> None:
         """The nursery ends; its workers do not."""

@@ -26,15 +26,15 @@ class Spec:
     @property
     def control_path(self) -> Path:
         """Where the control process reaches it."""
-        return self._run / f"worker-{self.slot}-{self.token}.sock"
+        return self.run / f"worker-{self.slot}-{self.token}.sock"
 
     @property
     def peer_path(self) -> Path:
         """Where other workers reach it."""
-        return self._run / f"peer-{self.slot}-{self.token}.sock"
+        return self.run / f"peer-{self.slot}-{self.token}.sock"
 
     @property
-    def _run(self) -> Path:
+    def run(self) -> Path:
         return Path(self.config["data_dir"]) / RUN_FOLDER
 
     def same_but_for_token(self, other: Spec) -> bool:

@@ -14,18 +14,20 @@ them and gets what was held.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import signal
 import socket
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from host.cluster.kinds import Kind
 from host.cluster.link import Handlers
 from host.model.errors import TenureError
 from host.supervisor.asking import Way
+from host.supervisor.blame import Blame, may_be_a_guests_doing, memory_kills
+from host.supervisor.marks import of_slot
 from host.supervisor.nursery import Nursery, NurseryLost
 from host.supervisor.process import StartFailed, WorkerHandle
 from host.supervisor.spec import Spec
@@ -35,30 +37,31 @@ from host.telemetry import log
 GRACE_S = 10.0
 """For requests and turns that are under way when a worker is to leave."""
 
-DEATHS_WITHIN_S = 30.0
-DEATHS_UNPUNISHED = 2
+LIVED_S = 2.0
+"""A worker that served for less died "again": from the third in a row on, its successor has to wait."""
+
+SHORT_LIVES_FREE = 2
 PAUSE_FIRST_S, PAUSE_S_MAX = 0.5, 15.0
 
 _log = log.get("supervisor")
 
 
 class Slot:
-    """One place for a worker. `since` and `until` are seconds of the monotonic clock."""
+    """One place for a worker."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.handle: WorkerHandle | None = None
         self.state = "starting"
-        self.deaths: deque[float] = deque(maxlen=50)
+        self.began = 0.0
+        self.short_lives = 0
         self.restarts = 0
         self.change = asyncio.Lock()
 
     def died(self, now: float) -> float:
         """Note a death; how many seconds its successor has to wait."""
-        while self.deaths and self.deaths[0] < now - DEATHS_WITHIN_S:
-            self.deaths.popleft()
-        self.deaths.append(now)
-        excess = len(self.deaths) - DEATHS_UNPUNISHED
+        self.short_lives = self.short_lives + 1 if now - self.began < LIVED_S else 0
+        excess = self.short_lives - SHORT_LIVES_FREE
         return 0.0 if excess <= 0 else min(PAUSE_FIRST_S * 2 ** (excess - 1), PAUSE_S_MAX)
 
 
@@ -73,6 +76,7 @@ class Shown(NamedTuple):
 
 class Supervisor:
     """`spec_of(slot, token)` is what a worker that is started now gets; `handlers` are for what workers post.
+    `await refuse(mark)` puts a version in quarantine; it does not raise.
 
     Everything runs on the loop.
     """
@@ -84,12 +88,18 @@ class Supervisor:
         nursery: Nursery,
         staff: Staff,
         handlers: Handlers,
+        marks: memoryview,
+        refuse: Callable[[int], Awaitable[None]],
     ) -> None:
         self._spec_of = spec_of
         self._sockets = sockets
         self._nursery = nursery
         self._staff = staff
         self._handlers = {**handlers, Kind.REPLACE_ME: self._replace_asked}
+        self._marks = marks
+        self._refuse = refuse
+        self._blame = Blame()
+        self._memory_kills = memory_kills()
         self._slots = [Slot(number) for number in range(len(sockets))]
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -156,9 +166,11 @@ class Supervisor:
         began = time.monotonic()
         slot.state = "starting"
         pause_s = slot.died(began)
-        how = await self._nursery.how_ended(dead.pid)
-        _log.error("worker_died", slot=slot.number, pid=dead.pid, how=how, pause_s=pause_s)
+        status = await self._nursery.status(dead.pid)
+        _log.error("worker_died", slot=slot.number, pid=dead.pid, how=_how(status), pause_s=pause_s)
         await dead.close()
+        if await self._quarantined(slot, status):
+            pause_s = slot.short_lives = 0
         if pause_s:
             slot.state = "waiting"
             await self._cover(slot.number)
@@ -176,6 +188,20 @@ class Supervisor:
             await self._cover(None)
         slot.restarts += 1
         _log.info("worker_back", slot=slot.number, seconds=round(time.monotonic() - began, 3))
+
+    async def _quarantined(self, slot: Slot, status: int | None) -> bool:
+        """Whether a version was found to be the reason."""
+        marks = of_slot(self._marks, slot.number)
+        ran = list(marks)
+        marks[0] = marks[1] = 0
+        memory_before, self._memory_kills = self._memory_kills, memory_kills()
+        if not may_be_a_guests_doing(status, self._memory_kills > memory_before):
+            return False
+        mark = self._blame.died(ran, time.monotonic())
+        if mark is None:
+            return False
+        await self._refuse(mark)
+        return True
 
     async def _cover(self, number: int | None) -> None:
         """A neighbour takes the requests of a slot that nobody serves for a while; None: each only its own."""
@@ -204,7 +230,7 @@ class Supervisor:
         if refusal is not None:
             raise StartFailed(refusal)
         handle.serves()
-        slot.state = "serving"
+        slot.state, slot.began = "serving", time.monotonic()
         await self._tell_peers(slot.number)
 
     def _peers(self) -> dict[int, str]:
@@ -287,6 +313,14 @@ async def _asked(handle: WorkerHandle, kind: Kind, question: Any) -> None:
     for wait in waits:
         wait.cancel()
     await asyncio.gather(*waits, return_exceptions=True)
+
+
+def _how(status: int | None) -> str:
+    """How a process ended, in words."""
+    if status is None:
+        return "unknown"
+    code = os.waitstatus_to_exitcode(status)
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 async def _see_off(handle: WorkerHandle) -> None:

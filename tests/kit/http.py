@@ -68,6 +68,10 @@ class Site:
             self._idle.append(stream)
         return reply
 
+    def ports(self) -> list[int]:
+        """Of this side, of the connections that are kept."""
+        return [writer.get_extra_info("sockname")[1] for _, writer in self._idle]
+
     async def close(self) -> None:
         for _, writer in self._idle:
             writer.close()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
+from host.cluster.peer import short_name
 from tests.kit.admin import Admin
 
 _START_DEADLINE_S = 60.0
@@ -43,6 +47,54 @@ def tree(pid: int) -> list[int]:
     for each in found:
         found += children.get(each, [])
     return found
+
+
+def left_behind(data: Path) -> list[int]:
+    """The workers that listen in the run folder of `data`, whoever their parent is by now."""
+    found = []
+    for path in (data / "run").glob("worker-*.sock"):
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as there,
+            short_name(path) as name,
+        ):
+            there.connect(name)
+            found.append(struct.unpack("3i", there.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+    return found
+
+
+def server_of(connection: int, port: int, pids: Iterable[int]) -> int:
+    """Which of these processes has the other end of a loopback connection, whose own port is `connection`."""
+    ends = (f"0100007F:{port:04X}", f"0100007F:{connection:04X}")
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    inode = next(row[9] for row in rows if (row[1], row[2]) == ends)
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.readlink(descriptor) == f"socket:[{inode}]":
+                    return pid
+    raise AssertionError(f"none of these processes has the connection of port {connection}")
+
+
+def _kill(pids: Iterable[int]) -> None:
+    """SIGKILL to each, in this order, and wait until all are gone."""
+    pids = list(pids)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + _STOP_DEADLINE_S
+    while any(_lives(pid) for pid in pids):
+        if time.monotonic() > end:
+            raise AssertionError(f"some of {pids} do not end")
+        time.sleep(_PAUSE_S)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat[stat.rindex(")") + 2] not in "ZX"
 
 
 class HostProcess:
@@ -106,13 +158,30 @@ class HostProcess:
 
     def kill(self) -> None:
         """SIGKILL to the host and everything below it, and wait until they are gone."""
-        if self._process is None:
-            return
-        for pid in tree(self._process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        pids = tree(self._process.pid) if self._process is not None else []
+        _kill(pids)
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+        _kill(left_behind(self.data))
+
+    def kill_control(self) -> None:
+        """SIGKILL to the control process alone."""
+        assert self._process is not None
+        self._process.kill()
         self._process.wait()
         self._process = None
+
+    def workers(self) -> dict[int, int]:
+        """The process of each slot that has one, as the admin API tells."""
+        return {shown["slot"]: shown["pid"] for shown in self.status()["workers"] if shown["pid"] is not None}
+
+    def status(self) -> dict[str, Any]:
+        """Raises OSError when the admin API does not answer."""
+        headers = {"authorization": f"Bearer {self.key}"}
+        with _direct.open(Request(f"{self.admin_url}/v1/status", headers=headers), timeout=5) as reply:
+            status: dict[str, Any] = json.load(reply)
+            return status
 
     def stop(self) -> int:
         """SIGTERM, as a supervisor would. Returns the exit code; kills a host that does not end."""
@@ -132,8 +201,6 @@ class HostProcess:
 
     def _answers(self) -> bool:
         try:
-            headers = {"authorization": f"Bearer {self.key}"}
-            with _direct.open(Request(f"{self.admin_url}/v1/status", headers=headers), timeout=2) as reply:
-                return bool(reply.status == 200)
+            return bool(self.status())
         except OSError:
             return False

@@ -149,6 +149,7 @@ class RecordingWorld:
 
     def __init__(self, asked: Asked = echo_soon) -> None:
         self.config = b'{"function":"probe"}'
+        self.mark = 1
         self.lines: list[tuple[str, str]] = []
         self.operations: list[tuple[Call, int]] = []
         self.asked = asked

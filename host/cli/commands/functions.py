@@ -1,4 +1,4 @@
-"""Commands about what is on the host: `list`, `inspect`, `delete-func`, `status`."""
+"""Commands about what is on the host: `list`, `inspect`, `release`, `delete-func`, `status`."""
 
 from __future__ import annotations
 
@@ -46,6 +46,22 @@ def inspect(function: str, as_json: bool) -> None:
         say(f"The last ship failed; version {shown['version']} still serves.")
 
 
+@click.command("release")
+@click.argument("function")
+@json_option
+def release(function: str, as_json: bool) -> None:
+    """Let the version of FUNCTION serve again that is in quarantine."""
+    client = AdminClient(settings.load())
+    before = client.function(function)
+    shown = client.release(before["id"])
+    if as_json:
+        say_json(shown)
+    elif before["quarantined"]:
+        say(f"Version {shown['version']} of '{shown['name']}' serves again.")
+    else:
+        say(f"Function '{shown['name']}' is not in quarantine.")
+
+
 @click.command("delete-func")
 @click.argument("function")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -72,12 +88,22 @@ def status(as_json: bool) -> None:
 
 
 def _flat(value: Json, prefix: str = "") -> list[tuple[str, object]]:
-    """Nested counts as one list: {"handlers": {"busy": 2}} is shown as `handlers busy 2`."""
+    """Nested counts as one list: {"handlers": {"busy": 2}} is shown as `handlers busy 2`, a list is a row for each."""
     rows: list[tuple[str, object]] = []
     for key, item in value.items():
         name = f"{prefix} {key}".strip().replace("_", " ")
-        rows.extend(_flat(item, name) if isinstance(item, dict) else [(name, item)])
+        if isinstance(item, dict):
+            rows.extend(_flat(item, name))
+        elif isinstance(item, list):
+            rows.extend((name, _line(one)) for one in item)
+        else:
+            rows.append((name, item))
     return rows
+
+
+def _line(value: object) -> str:
+    """One item of a list: `slot 0, state serving`."""
+    return ", ".join(f"{name} {item}" for name, item in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _plain(key: str, value: object) -> str:
@@ -91,4 +117,4 @@ def _plain(key: str, value: object) -> str:
     return size(value) if key == "size" and isinstance(value, int) else str(value)
 
 
-COMMANDS = (list_functions, inspect, delete_function, status)
+COMMANDS = (list_functions, inspect, release, delete_function, status)

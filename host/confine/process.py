@@ -30,6 +30,7 @@ _SYSTEM_FILES = (
 
 _CAP_DAC_OVERRIDE = 1 << 1
 
+
 class ConfineError(Exception):
     """The process cannot be confined as it must be; the text is for the operator."""
 

@@ -196,7 +196,7 @@ def _open_made(folder: Path, cache_bytes: int) -> RocksEngine:
 
 
 def open_engine(data_dir: Path | str) -> RocksEngine:
-    """The engine in `<data_dir>/state`, made if it is not there.
+    """The engine of a data folder of the old layout, `<data_dir>/state`, made if it is not there.
 
     Raises OpenError (FolderLocked, FolderForeign, FolderDamaged) with a message for the operator.
     """

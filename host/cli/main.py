@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from host.cli.commands import alarms, auth, data, functions, hosting, projects, secrets, tenants, versions
+from host.cli.commands import alarms, auth, data, functions, hosting, projects, secrets, tenants, types, versions
 from host.cli.console import CliError, say
 
 
@@ -31,6 +31,7 @@ for _command in (
     *hosting.COMMANDS,
     auth.auth,
     *projects.COMMANDS,
+    *types.COMMANDS,
     *functions.COMMANDS,
     *versions.COMMANDS,
     *secrets.COMMANDS,

@@ -1,7 +1,8 @@
 """The folder that `new-func` makes: templates with the function's name put in, and the SDK beside them.
 
-The SDK is a tarball in `vendor/`, so that a new project needs no registry to have ours. A wheel carries it in
-`host/cli/sdk/`; a checkout takes the one that `make setup` packed.
+A TypeScript project gets the types of its `env` as well (`envtypes`). The SDK is a tarball in `vendor/`, so that a new
+project needs no registry to have ours. A wheel carries it in `host/cli/sdk/`; a checkout takes the one that
+`make setup` packed.
 
 `write` fills a folder of its own and moves it into place at the end: a failure half way leaves nothing behind.
 """
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from host.cli import envtypes, project
 from host.cli.console import CliError
 from host.model.ids import FUNCTION_NAME
 
@@ -61,6 +63,8 @@ def write(target: Path, name: str, *, actor: bool, language: str) -> Iterator[Pa
             folder = Path(scratch) / target.name
             for template in ("common", f"common-{language}", f"{'actor' if actor else 'handler'}-{language}"):
                 _copy(_TEMPLATES / template, folder, name)
+            if language == "ts":
+                envtypes.write(project.load(folder))
             (folder / "vendor").mkdir()
             shutil.copyfile(tarball, folder / "vendor" / SDK_TARBALL)
             yield folder

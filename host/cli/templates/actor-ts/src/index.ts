@@ -1,19 +1,9 @@
 // The entry point exports every actor class, so that it ships with the function.
 // The exported class's name equals the type in [[actors]] of telnyx.toml.
 export { Counter } from "./counter";
-import type { Counter } from "./counter";
-
-import { type ActorNamespace, type ActorStub, type IdFromNameOptions } from "@telnyx/edge-runtime";
-
-type CounterStub = ActorStub & Pick<Counter, "increment" | "value">;
-interface CounterNamespace extends ActorNamespace {
-  idFromName(name: string, options?: IdFromNameOptions): CounterStub;
-}
-interface Env {
-  COUNTER: CounterNamespace;
-}
 
 // POST /counters/:name/increment, GET /counters/:name
+// `Env` is declared in tenure-env.d.ts, which `tenure types` writes from telnyx.toml.
 export default {
   async fetch(req: Request, env: Env): Promise<Response> {
     const url = new URL(req.url);

@@ -15,6 +15,7 @@ from typing import Any
 
 from host.actors.dead import TenantAlarms
 from host.actors.erase import TenantState
+from host.bindings.fetching import Fetcher
 from host.bindings.outbound import Outbound
 from host.bindings.world import Worlds
 from host.cluster.directory import ClusterDirectory
@@ -76,7 +77,7 @@ class Worker:
         self.library = Library(sandbox)
         stack.callback(self.library.close)
         self.scheduler = Scheduler(sandbox, self.clock, self._marks)
-        outbound = Outbound(self._drain, self.config.outbound_permitted)
+        outbound = Outbound(self._drain, Fetcher(self.config.outbound_permitted))
         stack.push_async_callback(outbound.close)
         self._worlds = Worlds(self.tails, outbound)
         self._worlds.connect(self.cluster)

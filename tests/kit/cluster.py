@@ -22,6 +22,7 @@ from typing import Any
 import uvloop
 
 from host.actors import turn
+from host.bindings.fetching import Fetcher
 from host.bindings.outbound import Outbound
 from host.bindings.world import Worlds
 from host.cluster.directory import ClusterDirectory
@@ -55,7 +56,7 @@ class Worker:
         self.library = Library(self.sandbox)
         self.scheduler = Scheduler(self.sandbox, self.clock)
         self.directory = ClusterDirectory(slot, workers, shards, self.clock)
-        self.worlds = Worlds(Tails(), Outbound(self._drain))
+        self.worlds = Worlds(Tails(), Outbound(self._drain, Fetcher()))
         self.worlds.connect(self.directory)
         self.handlers = HandlerPool(self.scheduler, self.library, HOST_LIMITS, self.worlds.of_handler)
         self._data, self._layout, self._workers = data, Layout(shards), workers

@@ -22,6 +22,7 @@ from host.actors import turn
 from host.actors.alarms import Alarms
 from host.actors.directory import Directory
 from host.actors.ports import Answer
+from host.bindings.fetching import Fetcher
 from host.bindings.outbound import Outbound
 from host.bindings.world import Worlds
 from host.invoke.pool import HandlerPool
@@ -161,7 +162,7 @@ class Rooms:
         self.committer = Committer(engine, SlowDiskClock() if slow_disk else clock)
         self.scheduler = Scheduler(self.sandbox, clock)
         self.scheduler.round_end.append(self.committer.flush)
-        self.outbound = Outbound(self.committer.drain)
+        self.outbound = Outbound(self.committer.drain, Fetcher())
         self.worlds = Worlds(self.tails, self.outbound)
         owner = self._owner
         rooms = (engine, self.committer, self.scheduler, self.library)

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from host.bindings import outbound
-from host.bindings.outbound import Outbound, allows, is_public
+from host.bindings.fetching import Fetcher, allows, is_public
+from host.bindings.outbound import Outbound
 from host.model.errors import StorageBroken
 from host.model.limits import LIMITS, Limits
 from host.model.message import HttpRequest, HttpResponse
@@ -55,7 +56,7 @@ class Room:
         self.origin = origin
         self.engine = Engine()
         self.committer = Committer(self.engine)
-        self.outbound = Outbound(self.committer.drain, (ip_network(f"{ADDRESS}/32"),))
+        self.outbound = Outbound(self.committer.drain, Fetcher((ip_network(f"{ADDRESS}/32"),)))
 
     def start(
         self, request: HttpRequest, limits: Limits = LIMITS, tenant: str = "tenant"
@@ -191,7 +192,7 @@ async def test_an_address_that_does_not_answer_is_followed_by_the_next(
         return real("127.0.0.3", port, **options) + real(ADDRESS, port, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    two = Outbound(room.committer.drain, (ip_network("127.0.0.2/31"),))
+    two = Outbound(room.committer.drain, Fetcher((ip_network("127.0.0.2/31"),)))
     ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
     request = HttpRequest("GET", f"http://two.test:{room.origin.port}/echo")
     two.fetch("tenant", request, ("two.test",), "follow", LIMITS, lambda *said: ended.set_result(said))

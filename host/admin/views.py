@@ -130,8 +130,16 @@ def secret_json(secret: SecretRecord, registry: Registry) -> dict[str, Any]:
         "created_at": iso(secret.created_ms),
         "updated_at": iso(secret.updated_ms),
         "by": secret.by,
-        "used_by": registry.users_of_secret(secret.tenant, secret.name),
+        "used_by": [
+            function.name
+            for function in registry.functions(secret.tenant)
+            if function.serving and _binds(registry.version(function.id, function.serving), secret.name)
+        ],
     }
+
+
+def _binds(version: VersionRecord, secret: str) -> bool:
+    return any(bound.name == secret for bound in version.manifest.secrets)
 
 
 def _actors(version: VersionRecord) -> list[dict[str, str]]:

@@ -167,14 +167,20 @@ class Accounts:
         return await self._changes.run(change())
 
     async def revoke_key(self, tenant: str, key_id: str) -> None:
-        """No request is accepted with the key any more. Raises NotFound, Conflict (the last key of the operator)."""
+        """No request is accepted with the key any more.
+
+        Raises NotFound, Conflict: the operator always has a key that may do everything and does not expire.
+        """
 
         async def change() -> None:
             record = next((one for one in self._keys.of_tenant(tenant) if one.id == key_id), None)
             if record is None:
                 raise NotFound(f"There is no key {key_id[:80]!r}. List the keys to see their ids.")
-            if [one.id for one in self._keys.of_role("operator")] == [key_id]:
-                raise Conflict("This is the operator's last key. Create another one first.")
+            lasting = [one for one in self._keys.of_role("operator") if one.scope == "admin" and one.expires_ms is None]
+            if lasting == [record]:
+                raise Conflict(
+                    "This is the operator's last key with the scope 'admin' that does not expire. Create another first."
+                )
             self._keys.remove(record)
             await self._store.commit(store.drop_api_key(record))
 

@@ -132,15 +132,6 @@ class Registry:
                 values = self.secrets.values(tenant, version.manifest)
                 await self._change_serving(self._serves(function, replace(version, secrets=values)))
 
-    def users_of_secret(self, tenant: str, secret: str) -> list[str]:
-        """Names of the functions whose deployed version binds a secret."""
-        deployed = ((one, self.version(one.id, one.serving)) for one in self.functions(tenant) if one.serving)
-        return [
-            function.name
-            for function, version in deployed
-            if any(bound.name == secret for bound in version.manifest.secrets)
-        ]
-
     # --- functions ----------------------------------------------------------------------------------------------------
 
     def functions(self, tenant: str) -> list[FunctionRecord]:

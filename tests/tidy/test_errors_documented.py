@@ -11,6 +11,7 @@ from host.model.errors import ACTOR_ERRORS, ActorError, TenureError
 from host.model.limits import LIMITS, KiB, MiB
 
 ROOT = Path(__file__).resolve().parents[2]
+ADMIN_API = (ROOT / "docs" / "admin-api.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
 GUEST_API = (ROOT / "docs" / "guest-api.md").read_text()
 TYPES = (ROOT / "guest_sdk" / "typescript" / "index.d.ts").read_text()
@@ -44,6 +45,13 @@ def test_each_code_is_documented_with_its_status_and_whether_to_retry() -> None:
         if kind.__module__.startswith("host.")
     }
     assert sorted((row[0], row[1], row[2]) for row in rows(section(ERRORS, "Over HTTP"))) == sorted(known)
+
+
+def test_the_admin_api_names_errors_of_that_one_list() -> None:
+    known = {(row[0], row[1]) for row in rows(section(ERRORS, "Over HTTP"))}
+    named = {(row[0], code) for row in rows(section(ADMIN_API, "Replies")) for code in row[1].split(", ")}
+    assert named <= known
+    assert {code for _, code in named} >= {"`unauthorized`", "`forbidden`", "`idempotency_key_reused`"}
 
 
 def test_each_error_that_a_guest_reads_is_documented_with_what_its_client_gets() -> None:

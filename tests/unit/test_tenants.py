@@ -193,7 +193,11 @@ async def test_a_revoked_key_stays_revoked_although_it_was_used_at_the_last_mome
 
 async def test_the_last_key_of_the_operator_cannot_be_revoked(host: Host, operator: Api) -> None:
     (first,) = (await operator.json("GET", "/keys"))["keys"]
-    await operator.refused("DELETE", f"/keys/{first['id']}", 409)
+    for name, fields in (("reads", {"scope": "read"}), ("ends", {"expires_at": "2030-01-01T00:00:00Z"})):
+        body = {"name": name, "role": "operator", **fields}
+        await operator.json("POST", "/tenants/default/keys", 201, json=body)
+        (error,) = await operator.refused("DELETE", f"/keys/{first['id']}", 409)
+        assert "operator's last key" in error["detail"]
     body = {"name": "second", "role": "operator"}
     second = await operator.json("POST", "/tenants/default/keys", 201, json=body)
     await operator.json("DELETE", f"/keys/{first['id']}", 204)

@@ -12,6 +12,11 @@ import { decodeTagged } from "./codec_decode.ts";
 /** How deep a value may be nested. The engine's own JSON code recurses, and the guest's stack is finite. */
 export const DEPTH_MAX = 256;
 
+const FLAT_KEYS_MAX = 4;
+const KEYS_KEPT_MAX = 256;
+const KEY_LENGTH_KEPT_MAX = 64;
+const quotedKeys = new Map<string, string>();
+
 const { stringify, parse } = JSON;
 const { keys, getPrototypeOf, defineProperty } = Object;
 const isArray = Array.isArray;
@@ -32,9 +37,37 @@ export function encode(value: unknown): string {
       return '{"$undefined":0}';
     case "object":
       if (value === null) return "null";
-      if (isPlain(value, 0)) return stringify(value);
+      return flatText(value) ?? stringify(isPlain(value, 0) ? value : new Encoder().encode(value));
   }
   return stringify(new Encoder().encode(value));
+}
+
+/** The text of an object with a few scalars, for which the engine's stringify costs more; undefined for any other. */
+function flatText(value: object): string | undefined {
+  if (getPrototypeOf(value) !== ObjectPrototype) return undefined;
+  const names = keys(value);
+  if (names.length > FLAT_KEYS_MAX) return undefined;
+  let text = "{";
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i]!;
+    const key = quotedKeys.get(name) ?? quoteKey(name);
+    const item = (value as Record<string, unknown>)[name];
+    const type = typeof item;
+    if (key === "") return undefined;
+    if (i !== 0) text += ",";
+    if (type === "string") text += key + stringify(item);
+    else if (type === "boolean" || (type === "number" && isPlainNumber(item as number))) text += key + (item as number);
+    else return undefined;
+  }
+  return text + "}";
+}
+
+/** The key as it stands in an object, with its colon; "" for one that means something: a tag, or stringify's method. */
+function quoteKey(name: string): string {
+  const quoted = name < "%" || name === "toJSON" ? "" : stringify(name) + ":";
+  if (quotedKeys.size === KEYS_KEPT_MAX) quotedKeys.clear();
+  if (name.length <= KEY_LENGTH_KEPT_MAX) quotedKeys.set(name, quoted);
+  return quoted;
 }
 
 /** The wire text of arguments. The engine's stringify costs more than the few scalars that most calls have. */

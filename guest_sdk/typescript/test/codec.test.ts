@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import { DEPTH_MAX, decode, encode } from "../src/codec.ts";
+import { DEPTH_MAX, decode, encode, encodeArguments } from "../src/codec.ts";
 import { CodecError } from "../src/errors.ts";
 
 interface Vectors {
@@ -71,6 +71,24 @@ test("any value comes back as it was, and is written the same again", () => {
     assert.equal(encode(read), text);
     assert.ok(text.isWellFormed());
   }), { numRuns: 2000 });
+});
+
+test("what is plain JSON is written as JSON.stringify writes it, however small", () => {
+  const number = fc.double({ noNaN: true, noDefaultInfinity: true }).filter((one) => !Object.is(one, -0));
+  const scalar = fc.oneof(fc.string({ unit: "binary" }), fc.integer(), number, fc.boolean(), fc.constant(null));
+  const name = fc.oneof(fc.string(), fc.constantFrom("balance", "ok", "", '"', "0", "__proto__"));
+  const pairs = fc.array(fc.tuple(name.filter((one) => !one.startsWith("$")), scalar), { maxLength: 6 });
+  fc.assert(fc.property(pairs, (list) => {
+    const one = Object.fromEntries(list);
+    for (const again of [encode(one), encode(one)]) assert.equal(again, JSON.stringify(one));
+  }), { numRuns: 2000 });
+});
+
+test("a list of arguments is written as the array it is", () => {
+  fc.assert(fc.property(fc.array(value, { maxLength: 4 }), (list) => {
+    assert.equal(encodeArguments(list), encode(list));
+  }), { numRuns: 1000 });
+  assert.throws(() => encodeArguments([1, { a: () => 1 }]), /^CodecError: \$\[1\]\.a cannot be sent/);
 });
 
 test("any JSON text is read or refused, and never anything else", () => {

@@ -38,12 +38,12 @@ type Plain = readonly [origin: Origin, path: string, query: string, fragment: st
 
 /** What a URL knows: a list, because the engine makes one for the price of two properties. */
 type Inside = [
-  text: string, plain: Plain | null | undefined, parts: Parts | undefined, params: URLSearchParams | undefined,
+  text: string, plain: Plain | Origin | null, parts: Parts | undefined, params: URLSearchParams | undefined,
 ];
 
 const enum In {
   Text,
-  /** Undefined: not looked at yet. Null: it takes the host to tell the parts. */
+  /** The origin alone: nobody has looked at the rest yet. Null: it takes the host to tell the parts. */
   Plain,
   Parts,
   Params,
@@ -56,6 +56,7 @@ const REST =
 const NOT_SIMPLE = /[^\w\-~!$&'()*+,;=:@\/]/;
 const PERCENT_DOT = /%2e/i;
 const { parse } = JSON;
+const isArray = Array.isArray;
 
 // the requests of an instance all come to one origin, so the last one is nearly always the next one
 let lastOrigin: Origin = originOf("http://localhost", "http:", "localhost", "");
@@ -69,8 +70,11 @@ function originOf(text: string, protocol: string, hostname: string, port: string
 
 function splitPlain(input: string): Plain | null {
   if (input === lastText) return lastPlain;
-  const origin = plainOrigin(input);
-  if (origin === null) return null;
+  const origin = hasLastOrigin(input) ? lastOrigin : plainOrigin(input);
+  return origin === null ? null : splitAfter(origin, input);
+}
+
+function splitAfter(origin: Origin, input: string): Plain | null {
   const text = input.slice(origin.text.length);
   const simple = !NOT_SIMPLE.test(text);
   const plain: Plain | null = simple ? [origin, text === "" ? "/" : text, "", ""] : splitRest(origin, text);
@@ -93,7 +97,6 @@ function hasLastOrigin(input: string): boolean {
 }
 
 function plainOrigin(input: string): Origin | null {
-  if (hasLastOrigin(input)) return lastOrigin;
   const found = ORIGIN.exec(input);
   if (found === null) return null;
   const [text, scheme, hostname, port = ""] = found;
@@ -120,9 +123,10 @@ export class URL {
 
   constructor(input: string | URL, base?: string | URL) {
     const text = typeof input === "string" ? input : String(input);
-    const inside: Inside = [text, undefined, undefined, undefined];
+    const waits = base === undefined && hasLastOrigin(text);
+    const inside: Inside = [text, waits ? lastOrigin : null, undefined, undefined];
     this.#inside = inside;
-    if (base === undefined && hasLastOrigin(text)) return; // looked at when somebody asks
+    if (waits) return;
     if ((inside[In.Plain] = splitPlain(text)) !== null) {
       if (base !== undefined) new URL(base); // a base that is no URL is an error even when it is not needed
       return;
@@ -157,12 +161,12 @@ export class URL {
   }
 
   get pathname(): string {
-    const plain = this.#inside[In.Plain] ?? lookAt(this.#inside);
+    const plain = lookAt(this.#inside);
     return plain !== null ? plain[1] : this.#all().pathname;
   }
 
   get search(): string {
-    const plain = this.#inside[In.Plain] ?? lookAt(this.#inside);
+    const plain = lookAt(this.#inside);
     if (plain === null) return this.#all().search;
     return plain[2] === "?" ? "" : plain[2];
   }
@@ -282,11 +286,10 @@ export class URL {
 
 /** The URL's plain form, or null when it has none; then its parts are there. */
 function lookAt(inside: Inside): Plain | null {
-  if (inside[In.Plain] === undefined) {
-    const text = inside[In.Text];
-    const plain = splitPlain(text);
-    if (plain === null) inside[In.Parts] = parseOnHost(text, null)!;
-    inside[In.Plain] = plain;
-  }
-  return inside[In.Plain];
+  const known = inside[In.Plain];
+  if (known === null || isArray(known)) return known as Plain | null;
+  const text = inside[In.Text];
+  const plain = text === lastText ? lastPlain : splitAfter(known as Origin, text);
+  if (plain === null) inside[In.Parts] = parseOnHost(text, null)!;
+  return (inside[In.Plain] = plain);
 }

@@ -51,6 +51,7 @@ class Scripted(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies: dict[tuple[str, str], list[tuple[int, Any]]] = {}
         self.asked: list[tuple[str, str, str]] = []
+        self.bodies: list[bytes] = []
 
     def on(self, method: str, path: str, *replies: tuple[int, Any]) -> None:
         self.replies[method, path] = list(replies)
@@ -60,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Scripted
 
     def _answer(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.server.bodies.append(self.rfile.read(int(self.headers.get("content-length", 0))))
         self.server.asked.append((self.command, self.path, self.headers.get("authorization", "")))
         replies = self.server.replies.get((self.command, self.path), [(404, {"errors": [{"detail": "Not here."}]})])
         status, value = replies.pop(0) if len(replies) > 1 else replies[0]
@@ -70,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = do_DELETE = _answer
+    do_GET = do_POST = do_PUT = do_DELETE = _answer
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -306,3 +307,67 @@ def test_a_stream_that_is_not_utf8_gets_ascii() -> None:
     stream = io.TextIOWrapper(raw, encoding="ascii")
     say("✅ Func 'café' → done…", to=stream)
     assert raw.getvalue() == b"[ok] Func 'caf?' -> done...\n"
+
+
+def test_a_list_is_asked_for_page_by_page(tenure: Tenure, scripted: Scripted) -> None:
+    scripted.on("GET", "/v1/functions?limit=500", (200, {"functions": [FUNCTION], "next": "abc"}))
+    other = {**FUNCTION, "name": "other"}
+    scripted.on("GET", "/v1/functions?limit=500&cursor=abc", (200, {"functions": [other], "next": None}))
+    assert [one["name"] for one in json.loads(tenure("list", "--json").out)] == ["account", "other"]
+
+
+MADE_KEY = {
+    "id": "3f1c0a9be27d",
+    "name": "ci",
+    "scope": "deploy",
+    "role": "tenant",
+    "created_at": "2026-11-23T13:01:41.635Z",
+    "expires_at": None,
+    "last_used_at": None,
+}
+
+
+def test_a_new_key_is_alone_on_stdout(tenure: Tenure, scripted: Scripted) -> None:
+    made = {**MADE_KEY, "key": "tnr_secret"}
+    scripted.on("POST", "/v1/keys", (201, made))
+    scripted.on("POST", "/v1/tenants/acme/keys", (201, made))
+    for command in (("auth", "api-key", "create"), ("admin", "keys", "create", "acme")):
+        ended = tenure(*command, "--name", "ci", "--scope", "deploy")
+        assert (ended.code, ended.out) == (0, "tnr_secret\n")
+        assert "this once" in ended.err
+
+
+def test_keys_are_listed_without_themselves(tenure: Tenure, scripted: Scripted) -> None:
+    scripted.on("GET", "/v1/keys?limit=500", (200, {"keys": [MADE_KEY], "next": None}))
+    head, row = tenure("auth", "api-key", "list").out.splitlines()
+    assert head.split() == ["ID", "NAME", "SCOPE", "CREATED", "LAST", "USED", "EXPIRES"]
+    assert row.split() == ["3f1c0a9be27d", "ci", "deploy", MADE_KEY["created_at"], "never", "never"]
+
+
+def test_a_secret_comes_from_stdin_and_is_never_an_argument(
+    tenure: Tenure, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = {"name": "stripe-key", "used_by": ["account"]}
+    scripted.on("PUT", "/v1/secrets/stripe-key", (200, shown))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("two\nlines\n"))
+    ended = tenure("secrets", "add", "stripe-key")
+    assert (ended.code, ended.out) == (0, "Secret 'stripe-key' is stored. In use by: account; they have it now.\n")
+    assert json.loads(scripted.bodies[-1]) == {"value": "two\nlines"}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert "no value on stdin" in tenure("secrets", "add", "stripe-key").err
+    assert tenure("secrets", "add", "stripe-key", "sk_live").code == 2
+    assert len(scripted.asked) == 1
+
+
+@pytest.mark.parametrize("command", [("secrets", "delete", "a"), ("admin", "tenants", "delete", "acme")])
+def test_what_cannot_be_taken_back_needs_a_yes(tenure: Tenure, scripted: Scripted, command: tuple[str, ...]) -> None:
+    tenant = {"id": "acme", "functions": 2, "keys": 1, "secrets": 0}
+    scripted.on("GET", "/v1/secrets?limit=500", (200, {"secrets": [], "next": None}))
+    scripted.on("GET", "/v1/tenants/acme", (200, tenant))
+    for path in ("/v1/secrets/a", "/v1/tenants/acme"):
+        scripted.on("DELETE", path, (204, b""))
+    ended = tenure(*command)
+    assert (ended.code, "Add --yes." in ended.err) == (1, True)
+    assert [method for method, *_ in scripted.asked] == ["GET"]
+    assert tenure(*command, "--yes").code == 0
+    assert scripted.asked[-1][0] == "DELETE"

@@ -15,6 +15,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from host.confine.process import Mode
 from host.model.limits import HOST_LIMITS, HostLimits
 
 Network = IPv4Network | IPv6Network
@@ -49,14 +50,21 @@ class ServeConfig:
     limits: HostLimits = field(default=HOST_LIMITS)
     outbound_permitted: tuple[Network, ...] = ()
     """Networks that guests may reach although they are not public, such as a service beside the host."""
+    confine: Mode = "try"
+    """Whether workers must be confined, are as far as this machine can, or are not."""
     secrets_key: str = field(default="", repr=False)
     """The keys that secrets are sealed with, as TENURE_SECRETS_KEY has them; "": those of a file in the data folder."""
+
+    @property
+    def compiled_dir(self) -> Path:
+        """Machine code, which workers map and never write."""
+        return self.data_dir.absolute() / "compiled"
 
 
 def config_to_json(config: ServeConfig) -> dict[str, Any]:
     """For a process of the same host: it is read by the same program."""
     return {
-        **{name: getattr(config, name) for name in ("base_domain", "edge_server", "workers")},
+        **{name: getattr(config, name) for name in ("base_domain", "confine", "edge_server", "workers")},
         "data_dir": str(config.data_dir.absolute()),
         "listen": list(config.listen),
         "admin": list(config.admin),

@@ -23,6 +23,7 @@ from host.admin.services import AdminServices
 from host.cluster.kinds import Kind
 from host.cluster.link import Link, Reply
 from host.config import ServeConfig
+from host.confine.process import Confined, in_all
 from host.gateway.serve import AsgiApp, HypercornEdge
 from host.model.clock import Clock
 from host.model.errors import TenureError
@@ -90,7 +91,7 @@ class Control:
         await self.registry.load()
         self.registry.on_change(self._forget_lines)
         blobs = await asyncio.to_thread(BlobStore, data / "blobs")
-        compiler = Compiler(data / "compiled")
+        compiler = Compiler(self.config.compiled_dir)
         self.publisher = Publisher(self.registry, blobs, compiler, data / "work")
         await self.publisher.start()
         stack.push_async_callback(self.publisher.close)
@@ -128,12 +129,14 @@ class Control:
     async def status(self) -> Mapping[str, Any]:
         """What an operator sees of the whole host. Counts, summed over all workers; times in seconds."""
         answers = await self.staff.ask_all(Kind.STATUS)
+        confined = [Confined.from_json(answer.pop("confined")) for answer in answers.values()]
         return {
             "version": importlib.metadata.version("tenure"),
             "uptime_s": round(time.monotonic() - self._started, 1),
             "functions_serving": len(self.registry.deployed()),
             "quarantined": [f"{one.tenant}/{one.name} version {one.serving}" for one in self._refused()],
             "workers": [shown._asdict() for shown in self.workers()],
+            "confined": in_all(confined).to_json(),
             **summed(answers.values()),
         }
 

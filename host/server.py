@@ -166,6 +166,8 @@ async def _serve(config: ServeConfig, nursery: Nursery) -> None:
         process = _ControlProcess(config, nursery)
         await process.start(stack)
         _announce(process.control)
+        for sentence in (await process.control.status())["confined"]["missing"]:
+            print(f"Warning: workers are not fully confined: {sentence}", file=sys.stderr)
         gc.collect()
         gc.freeze()  # what a host is made of lives as long as it does: no collection need look at it again
         await stop.wait()

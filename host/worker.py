@@ -23,6 +23,7 @@ from host.cluster.kinds import Kind
 from host.cluster.link import Handler, Link, Reply
 from host.cluster.shard import Shard
 from host.config import ServeConfig
+from host.confine.process import Confined
 from host.gateway.app import Gateway
 from host.gateway.serve import Edge, HypercornEdge, UvicornEdge
 from host.invoke.pool import HandlerPool
@@ -41,6 +42,8 @@ from host.storage.upgrade import open_shard
 from host.supervisor import alarms
 from host.supervisor.asking import NO_ANSWER, Desk
 from host.telemetry.tail import Tails
+
+IN_ONE_PROCESS = Confined(missing=("nothing is confined: guests run in the same process as all else",))
 
 
 class Worker:
@@ -64,6 +67,7 @@ class Worker:
         self.serving = Serving()
         self.cluster = ClusterDirectory(slot, workers, layout.shards, clock)
         self.answers: Mapping[int, Handler] = {}
+        self.confined = IN_ONE_PROCESS
         self._marks = marks
         self.library: Library
         self.scheduler: Scheduler
@@ -157,6 +161,7 @@ class Worker:
         shards = self.cluster.shards.values()
         commits = [shard.committer.stats() for shard in shards]
         return {
+            "confined": self.confined.to_json(),
             "activations": self.cluster.activations,
             "alarms_waiting": self.cluster.alarms_waiting,
             "handlers": {"busy": self.handlers.busy, "warm": self.handlers.warm, "waiting": self.handlers.waiting},

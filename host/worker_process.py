@@ -24,8 +24,9 @@ from typing import Any
 
 from host.cluster.kinds import Kind
 from host.cluster.link import CONTROL, Link, LinkRefused
-from host.cluster.peer import listen, short_name
+from host.cluster.peer import bound, listen, short_name
 from host.config import config_from_json
+from host.confine.process import ConfineError, Needs, confine
 from host.gateway.serve import Edge, new_event_loop
 from host.model.clock import SystemClock
 from host.storage.layout import Layout
@@ -58,6 +59,8 @@ class WorkerProcess:
         self._state = "ready"
         self._edges: dict[int, Edge] = {}
         self._over = asyncio.Event()
+        self._at_peers, self._at_control = bound(spec.peer_path), bound(spec.control_path)
+        self._refusal: str | None = None
         config = config_from_json(spec.config)
         self._worker = Worker(
             config,
@@ -71,8 +74,8 @@ class WorkerProcess:
 
     async def run(self) -> None:
         """Until it is asked to leave."""
+        spec, worker, slot = self._spec, self._worker, self._spec.slot
         async with AsyncExitStack() as stack:
-            worker, slot = self._worker, self._spec.slot
             await worker.build(stack)
             desk = Desk(
                 {
@@ -87,20 +90,42 @@ class WorkerProcess:
                 }
             )
             stack.push_async_callback(desk.close)
-            peers = await listen(self._spec.peer_path, slot, worker.cluster.handlers)
+            peers = await listen(self._at_peers, slot, worker.cluster.handlers)
             stack.callback(peers.close)
             answers = {**worker.answers, **desk.handlers}
-            control = await listen(self._spec.control_path, slot, answers, self._control_came, self._control_went)
+            control = await listen(self._at_control, slot, answers, self._control_came, self._control_went)
             stack.callback(control.close)
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminated)
             await self._over.wait()
-        for path in (self._spec.peer_path, self._spec.control_path):
+        for path in (spec.peer_path, spec.control_path):
             path.unlink(missing_ok=True)
+
+    def confine(self) -> None:
+        """Give up all that this worker does not need, before the first thread begins and before there is a loop: what
+        a loop asks the kernel for by io_uring no filter would see.
+        """
+        worker, config, run = self._worker, self._worker.config, self._spec.run
+        shards = (worker.layout.shard_folder(config.data_dir, number) for number in worker.cluster.own)
+        needs = Needs(
+            read=(config.compiled_dir,),
+            write=tuple(shards),
+            remove=(run,),
+            families=(socket.AF_UNIX,),
+            connects=True,
+            owner=config.data_dir.stat().st_uid,
+        )
+        try:
+            worker.confined = confine(needs, config.confine)
+        except ConfineError as error:
+            self._refusal = f"it cannot be confined: {error}"
+            _log.error("not_confined", why=error)
 
     # --- what the control process says --------------------------------------------------------------------------------
 
     async def _begin(self, peers: dict[str, str]) -> str | None:
         """Why it cannot, or None."""
+        if self._refusal is not None:
+            return self._refusal
         await self._peers(peers)
         try:
             await self._worker.open_shards()
@@ -205,11 +230,10 @@ def _run(spec: Any, descriptors: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
 
-    async def run() -> None:
-        await WorkerProcess(Spec.from_json(spec), sockets).run()
-
+    worker = WorkerProcess(Spec.from_json(spec), sockets)
+    worker.confine()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(run())
+        runner.run(worker.run())
 
 
 if __name__ == "__main__":

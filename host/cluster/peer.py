@@ -291,11 +291,9 @@ async def listen(
     `on_open(link)` and `on_lost(link)` are called for each link. Raises OSError.
     """
     listener = Listener(on_open, on_lost)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) if isinstance(where, Path) else where
+    sock = bound(where) if isinstance(where, Path) else where
     try:
         sock.setblocking(False)
-        if isinstance(where, Path):
-            _bind(sock, where)
         server = await asyncio.get_running_loop().create_unix_server(
             lambda: Link(me, handlers, listener.opened, listener.lost), sock=sock, backlog=BACKLOG
         )
@@ -304,6 +302,18 @@ async def listen(
         raise
     listener.serve(server)
     return listener
+
+
+def bound(path: Path) -> socket.socket:
+    """A socket, mode 0600, that listens at `path`, in place of what a dead process left there. Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        _bind(sock, path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _bind(sock: socket.socket, path: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import resource
 import socket
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -65,8 +65,25 @@ class Confined:
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "missing": list(self.missing)}
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Confined:
+        return cls(**{**stored, "missing": tuple(stored["missing"])})
+
 
 OFF = Confined(missing=("nothing is confined: it was switched off with --confine off",))
+
+
+def in_all(confined: Sequence[Confined]) -> Confined:
+    """What holds for each of several processes, and what is missing in any."""
+    if not confined:
+        return Confined()
+    return Confined(
+        all(one.no_new_privileges for one in confined),
+        all(one.no_capabilities for one in confined),
+        all(one.system_calls for one in confined),
+        min(one.files for one in confined),
+        tuple(dict.fromkeys(sentence for one in confined for sentence in one.missing)),
+    )
 
 
 def program_files() -> tuple[Path, ...]:

@@ -46,6 +46,13 @@ WORKERS_MAX = 128
     help="Idle time after which an actor leaves memory.",
 )
 @click.option("--workers", type=click.IntRange(1, WORKERS_MAX), help="Worker processes (the number of cores).")
+@click.option(
+    "--confine",
+    type=click.Choice(["require", "try", "off"]),
+    default="try",
+    show_default=True,
+    help="Whether workers must be confined, are if this machine can, or are not.",
+)
 @click.option("--reload", "replace", is_flag=True, help="Replace the workers of the host that runs on --data.")
 def serve(
     data: Path,
@@ -56,6 +63,7 @@ def serve(
     max_activations: int | None,
     activation_idle_seconds: float | None,
     workers: int | None,
+    confine: Any,
     replace: bool,
 ) -> None:
     """Run a host until it is stopped."""
@@ -80,6 +88,7 @@ def serve(
         workers,
         limits,
         outbound_permitted=permitted,
+        confine=confine,
         secrets_key=secrets_key(),
     )
     from host.supervisor.nursery import Nursery

@@ -43,6 +43,9 @@ SWITCH_INTERVAL_S = 0.0005
 
 LINES_EVERY_S = 0.1
 ORPHAN_GRACE_S = 10.0
+COVER_GRACE_S = 30.0
+"""For requests of another slot that were begun here, when that slot has its own worker again."""
+
 _POLL_S = 0.005
 
 _log = log.get("worker")
@@ -58,6 +61,7 @@ class WorkerProcess:
         self._control: Link | None = None
         self._state = "ready"
         self._edges: dict[int, Edge] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
         self._at_peers, self._at_control = bound(spec.peer_path), bound(spec.control_path)
         self._refusal: str | None = None
@@ -146,19 +150,20 @@ class WorkerProcess:
             if int(slot) != self._spec.slot:
                 self._worker.cluster.connect(int(slot), Path(path))
 
-    async def _hold(self, slot: int) -> None:
+    async def _hold(self, question: tuple[int, float]) -> None:
+        slot, grace_s = question
         cluster = self._worker.cluster
         cluster.hold(slot)
-        await _until(lambda: not cluster.unanswered(slot), float("inf"))
+        await _until(lambda: not cluster.unanswered(slot), grace_s)
 
     async def _quiet(self, grace_s: float) -> None:
         self._state = "quiet"
-        for shard in self._worker.cluster.shards.values():
-            shard.alarms.close()
         edges, self._edges = self._edges, {}
-        await asyncio.gather(*(edge.stop(grace_s) for edge in edges.values()))
+        await asyncio.gather(*(edge.stop(grace_s) for edge in edges.values()), *self._stopping)
 
     async def _leave(self, grace_s: float) -> None:
+        for shard in self._worker.cluster.shards.values():
+            shard.alarms.close()
         await _until(lambda: not self._worker.scheduler.calls, grace_s)
         self._worker.scheduler.close()
         await self._worker.cluster.close()
@@ -173,11 +178,14 @@ class WorkerProcess:
             there.connect(name)
             socket.send_fds(there, [b"listening"], [sock.fileno() for sock in self._sockets])
 
-    async def _cover(self, slot: int | None) -> None:
-        for other in [other for other in self._edges if other not in (slot, self._spec.slot)]:
-            await self._edges.pop(other).stop(ORPHAN_GRACE_S)
-        if slot is not None and slot not in self._edges and self._state == "serving":
-            await self._accept(slot)
+    async def _cover(self, slots: list[int]) -> None:
+        for slot in slots:
+            if slot not in self._edges and self._state == "serving":
+                await self._accept(slot)
+        for slot in [slot for slot in self._edges if slot not in (*slots, self._spec.slot)]:
+            stopping = asyncio.get_running_loop().create_task(self._edges.pop(slot).stop(COVER_GRACE_S))
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
 
     # --- and what it is told ------------------------------------------------------------------------------------------
 

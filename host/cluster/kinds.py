@@ -23,11 +23,15 @@ class Kind(IntEnum):
     ERASE = 38  # request: a tenant that is deleted -> nothing, once nothing of its actors is left
     BEGIN = 40  # request: where the other workers are -> empty, once it serves its shards and takes requests
     PEERS = 41  # request: where the other workers are now -> empty
-    HOLD = 42  # request: slot of a worker that is being replaced -> empty, once it has answered all that was sent to it
+    HOLD = 42  # request: slot that is being replaced, seconds of grace -> empty, once it has answered all it was sent
     QUIET = 43  # request: seconds of grace -> empty, once it takes no requests and has answered those it had
     LEAVE = 44  # request: seconds of grace -> empty, once its turns have ended and its shards are closed; it ends then
     WHO = 45  # request: nothing -> what it was started with, and whether it serves
     HAND_OVER = 46  # request: path of a socket -> empty, once the listening sockets were sent there
-    COVER = 47  # request: slot, or null -> empty; from now on it takes requests for that slot too
+    COVER = 47  # request: slots -> empty; from now on it takes requests for these besides its own
     RELOAD = 49  # request, to control: nothing -> how many workers were replaced
     REPLACE_ME = 48  # post, to control: it was told to end, and asks for a successor
+
+    # between a worker and the egress process (bindings.egress)
+    FETCH = 64  # request: a fetch to the outside -> its response, or why there is none
+    FETCH_CANCEL = 65  # post: the number of a fetch that nobody waits for any more

@@ -64,6 +64,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_since = self.loop.time()
         self._refused = False
+        self._leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
@@ -103,6 +104,8 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_open = False
         super().on_headers_complete()
+        if self._leaving:
+            self.cycle.keep_alive = False
 
     def close_if_stuck(self, now: float) -> None:
         """End a connection that owes us a request head for too long, or that sent stray bytes and then nothing."""
@@ -113,6 +116,12 @@ class EdgeProtocol(HttpToolsProtocol):
                 self._refuse(RequestTimeout(f"The headers did not arrive in {self._limits.head_wall_s:g} s."))
         elif self.timeout_keep_alive_task is None:
             self.transport.close()
+
+    def leave(self) -> None:
+        """End with the next reply, which tells the client so: one that is just sending a request loses nothing."""
+        self._leaving = True
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
 
     def abort(self) -> None:
         self.transport.abort()

@@ -8,6 +8,7 @@ run inside the loop that is running, leave signals alone and write no access log
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -30,6 +31,9 @@ AsgiApp = Callable[
     ],
     Awaitable[None],
 ]
+
+LINGER_S = 0.25
+"""An idle connection stays so long when its edge stops, for a request that may be on its way."""
 
 _TICK_S = 1.0
 _TICKS_PER_SWEEP = 5
@@ -111,13 +115,11 @@ class UvicornEdge:
         self._server.close()
         connections = cast(set[EdgeProtocol], self._state.connections)
         for connection in list(connections):
-            connection.shutdown()
-        if connections:
-            self._empty.clear()
-            try:
-                async with asyncio.timeout(grace_s):
-                    await self._empty.wait()
-            except TimeoutError:
+            connection.leave()
+        if not await self._emptied(min(LINGER_S, grace_s)):
+            for connection in list(connections):
+                connection.shutdown()
+            if not await self._emptied(grace_s):
                 for task in list(self._state.tasks):
                     task.cancel()
                 for connection in list(connections):
@@ -128,6 +130,14 @@ class UvicornEdge:
             self._timer.cancel()
         await self._server.wait_closed()
         self._server = None
+
+    async def _emptied(self, seconds: float) -> bool:
+        """Whether all connections ended within so long."""
+        self._empty.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds if self._state.connections else 0):
+                await self._empty.wait()
+        return not self._state.connections
 
     def _on_lost(self) -> None:
         if not self._state.connections:

@@ -35,7 +35,13 @@ from host.supervisor.staff import Staff
 from host.telemetry import log
 
 GRACE_S = 10.0
-"""For requests and turns that are under way when a worker is to leave."""
+"""For requests and turns that are under way when the host stops."""
+
+REQUESTS_GRACE_S, TURNS_GRACE_S = 30.0, 5.0
+"""The same when a worker is replaced: a neighbour takes new requests meanwhile, but turns keep others waiting."""
+
+ASKED_S = 10.0
+"""For an answer of a worker that has nothing to wait for."""
 
 LIVED_S = 2.0
 """A worker that served for less died "again": from the third in a row on, its successor has to wait."""
@@ -103,12 +109,15 @@ class Supervisor:
         self._slots = [Slot(number) for number in range(len(sockets))]
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
-        self._ended = asyncio.Event()
+        self._covered = False
 
     def shown(self) -> list[Shown]:
         return [
-            Shown(slot.number, slot.state, slot.handle.pid if slot.handle is not None else None, slot.restarts)
+            Shown(
+                slot.number, slot.state, None if handle is None or handle.ended.is_set() else handle.pid, slot.restarts
+            )
             for slot in self._slots
+            for handle in (slot.handle,)
         ]
 
     # --- start and stop -----------------------------------------------------------------------------------------------
@@ -173,7 +182,7 @@ class Supervisor:
             pause_s = slot.short_lives = 0
         if pause_s:
             slot.state = "waiting"
-            await self._cover(slot.number)
+            await self._cover()
             await asyncio.sleep(pause_s)
             slot.state = "starting"
         try:
@@ -184,8 +193,6 @@ class Supervisor:
             if slot.handle is not None:
                 slot.handle.signal(signal.SIGKILL)  # its end brings us here again
             return
-        if pause_s:
-            await self._cover(None)
         slot.restarts += 1
         _log.info("worker_back", slot=slot.number, seconds=round(time.monotonic() - began, 3))
 
@@ -203,14 +210,19 @@ class Supervisor:
         await self._refuse(mark)
         return True
 
-    async def _cover(self, number: int | None) -> None:
-        """A neighbour takes the requests of a slot that nobody serves for a while; None: each only its own."""
+    async def _cover(self) -> None:
+        """One worker takes the requests of all slots that nobody serves just now, if there are any."""
+        away = [slot.number for slot in self._slots if slot.state in ("waiting", "replacing")]
+        if not away and not self._covered:
+            return
+        self._covered = bool(away)
         serving = [slot.handle for slot in self._slots if slot.state == "serving" and slot.handle is not None]
-        for handle in serving[:1] if number is not None else serving:
-            await _asked(handle, Kind.COVER, number)
+        for number, handle in enumerate(serving):
+            await _asked(handle, Kind.COVER, [] if number else away)
 
     async def _fork(self, slot: Slot) -> None:
         """Raises NurseryLost, OSError."""
+        slot.began = time.monotonic()
         slot.handle = await self._forked(slot)
 
     async def _forked(self, slot: Slot) -> WorkerHandle:
@@ -230,8 +242,9 @@ class Supervisor:
         if refusal is not None:
             raise StartFailed(refusal)
         handle.serves()
-        slot.state, slot.began = "serving", time.monotonic()
+        slot.state = "serving"
         await self._tell_peers(slot.number)
+        await self._cover()
 
     def _peers(self) -> dict[int, str]:
         return {slot.number: str(slot.handle.spec.peer_path) for slot in self._slots if slot.handle is not None}
@@ -265,11 +278,13 @@ class Supervisor:
             await new.close()
             raise
         slot.state = "replacing"
-        await _asked(old, Kind.QUIET, GRACE_S)
+        await self._cover()
+        await _asked(old, Kind.QUIET, REQUESTS_GRACE_S)
         others = [other.handle for other in self._slots if other is not slot and other.state == "serving"]
-        holds = [_asked(handle, Kind.HOLD, slot.number) for handle in others if handle is not None]
-        await asyncio.gather(_asked(old, Kind.LEAVE, GRACE_S), *holds)
-        slot.handle = new
+        hold = [slot.number, TURNS_GRACE_S]
+        await asyncio.gather(*(_asked(handle, Kind.HOLD, hold) for handle in others if handle is not None))
+        await _asked(old, Kind.LEAVE, TURNS_GRACE_S)
+        slot.handle, slot.began = new, time.monotonic()
         try:
             await self._begin(slot)
         except StartFailed:
@@ -307,9 +322,12 @@ class Supervisor:
 
 
 async def _asked(handle: WorkerHandle, kind: Kind, question: Any) -> None:
-    """Ask, and go on whatever the answer: a worker that has ended is looked after by its slot."""
+    """Ask, and go on whatever the answer: a worker that has ended is looked after by its slot. A question that is a
+    number is a grace in seconds, which it may take besides.
+    """
     waits = [asyncio.ensure_future(one) for one in (handle.ask(kind, question), handle.ended.wait())]
-    await asyncio.wait(waits, timeout=2 * GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+    within_s = ASKED_S + (question if isinstance(question, float) else 0.0)
+    await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
     await asyncio.gather(*waits, return_exceptions=True)

@@ -100,16 +100,17 @@ def _lives(pid: int) -> bool:
 class HostProcess:
     """`tenure serve` on `data`. Ports are chosen once, so that a restarted host is found where it was.
 
-    `flags` go to `tenure serve`; `wrapper` is a command that runs it, such as strace.
+    `flags` go to `tenure serve`, the next time it is started; `wrapper` is a command that runs it, such as strace.
     """
 
     def __init__(self, data: Path, *, flags: Sequence[str] = (), wrapper: Sequence[str] = ()) -> None:
         self.data = data
         self.port, self.admin_port = free_port(), free_port()
         self.log = data.parent / f"{data.name}.log"
+        self.flags = flags
         self._command = [
             *wrapper, str(Path(sys.executable).with_name("tenure")), "serve", "--data", str(data),
-            "--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin_port}", *flags,
+            "--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin_port}",
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -145,7 +146,11 @@ class HostProcess:
         """Start without waiting for anything."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*self._command, *self.flags],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def check(self) -> None:

@@ -7,6 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
+ROUNDS ?= 21
 VENV := .venv
 BIN := $(VENV)/bin
 SDK := guest_sdk/typescript
@@ -48,8 +49,8 @@ contract: $(VENV)/.installed
 bench: setup ## Measure the account workload here and on workerd.
 	$(BIN)/python -m tools.bench
 
-crash: setup ## Kill a host under load, many times, and count the money.
-	$(BIN)/python -m tools.crash
+crash: setup ## Do harm to a host under load, ROUNDS times, and count the money.
+	$(BIN)/python -m tools.crash --rounds $(ROUNDS)
 
 wheel: setup ## Build dist/tenure-*.whl with the SDK inside.
 	mkdir -p host/cli/sdk && cp $(TARBALL) host/cli/sdk/

@@ -84,7 +84,7 @@ def proof(calls: list[Call], account: str) -> list[Call]:
 async def _deposit(host: HostProcess) -> None:
     async with host.admin() as admin:
         shipped = await admin.ship(ROOT / "functions" / "account")
-    connection = await Connection.open(Site(host.port, shipped.host))
+    connection = await Connection.open(Site(host.port, shipped.host, 1))
     # the first activates the actor; the one that counts comes alone
     for _ in range(2):
         status, reply = await connection.ask("POST", f"/accounts/{ACCOUNT}/deposit", b'{"amount":1}')
@@ -103,7 +103,7 @@ def main() -> int:
         if subprocess.run([*wrapper, "true"], capture_output=True).returncode != 0:
             print("skipped: strace may not trace here")
             return 3
-        host = HostProcess(Path(folder) / "data", wrapper=wrapper)
+        host = HostProcess(Path(folder) / "data", flags=["--workers", "1"], wrapper=wrapper)
         try:
             host.start()
             asyncio.run(_deposit(host))

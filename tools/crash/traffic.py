@@ -1,30 +1,49 @@
-"""The load of one round: connections that deposit and debit until the host dies under them.
+"""The load of one round: connections that deposit, debit and set bells, while the host dies under them.
 
-Raw HTTP/1.1 on asyncio streams: what was sent and what was answered must be known exactly, so nothing here may retry,
-pool or reconnect.
+Raw HTTP/1.1 on asyncio streams: what was sent and what was answered must be known exactly, so nothing here may retry or
+pool. A connection that is lost is opened again, and its request stays one of which nobody knows.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from tools.crash.books import Account, Action, Books
+from host.model.ids import ActorId
+from host.registry.records import DEFAULT_TENANT
+from host.storage.layout import shard_of
+from tools.crash.books import Account, Books
 
-OWN_CONNECTIONS = 32
+OWN_CONNECTIONS = 24
 SHARED_ACCOUNTS = 4
-DEPOSITORS_PER_SHARED = 1
-DEBITORS_PER_SHARED = 2
-_READ_DEADLINE_S = 30.0
+SHARED_AMOUNTS = (1, -1, -1)
+"""A connection each for every shared account: one deposits, two debit."""
+
+BELL_CONNECTIONS = 2
+BELL_IN_MS_MAX = 1_500
+BELL_PAUSE_S = 0.01
+DEADLINE_S = 40.0
+_REOPEN_S = 0.02
+_GONE = (OSError, asyncio.IncompleteReadError, TimeoutError)
 
 
 @dataclass(frozen=True)
 class Site:
+    """Where the function is. `shards` is the number of the host's shards."""
+
     port: int
     host: str
+    shards: int
+
+    def shard_of_account(self, name: str) -> int:
+        return shard_of(ActorId(DEFAULT_TENANT, "Ledger", name), self.shards)
+
+    def shard_of_bell(self, name: str) -> int:
+        return shard_of(ActorId(DEFAULT_TENANT, "Bell", name), self.shards)
 
 
 class Connection:
@@ -38,61 +57,157 @@ class Connection:
         return cls(site, *await asyncio.open_connection("127.0.0.1", site.port))
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
-        """(status, JSON body)."""
+        """(status, JSON body). Raises TimeoutError when there is no answer within DEADLINE_S."""
         head = f"{method} {path} HTTP/1.1\r\nhost: {self._site.host}\r\n"
         if body:
             head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        self._writer.write(head.encode() + b"\r\n" + body)
-        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        length = int(head.split("\r\ncontent-length:")[1].split("\r\n")[0])
-        return int(head.split(" ")[1]), json.loads(await self._reader.readexactly(length))
+        async with asyncio.timeout(DEADLINE_S):
+            self._writer.write(head.encode() + b"\r\n" + body)
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+            length = int(head.split("\r\ncontent-length:")[1].split("\r\n")[0])
+            return int(head.split(" ")[1]), json.loads(await self._reader.readexactly(length))
 
     def close(self) -> None:
         self._writer.close()
 
 
-async def work(site: Site, account: Account, action: Action, wrong: list[str]) -> None:
-    """Send `action` over and over until the host is gone. Replies that are neither go to `wrong`."""
-    connection = await Connection.open(site)
-    path = f"/accounts/{account.name}/{action}"
-    try:
+@dataclass(frozen=True)
+class Failure:
+    """An error that was answered, or a connection that was lost (`status` 0). `at` is of the monotonic clock."""
+
+    shard: int
+    status: int
+    detail: str
+    at: float
+
+    @property
+    def lost(self) -> bool:
+        return self.status == 0
+
+
+class Answered(NamedTuple):
+    """When a request was sent, and when its reply came (monotonic clock)."""
+
+    sent: float
+    replied: float
+
+
+class Load:
+    """All connections of a round, from when this is made. `number` is the round's."""
+
+    def __init__(self, site: Site, books: Books, number: int) -> None:
+        self._site, self._books, self._number = site, books, number
+        self._over = False
+        self.failures: list[Failure] = []
+        self.answered: dict[int, Answered] = {}
+        """By shard: the request that was acknowledged last."""
+        self._tasks = [asyncio.create_task(work) for work in self._work()]
+
+    def _work(self) -> Iterator[Any]:
+        for number in range(OWN_CONNECTIONS):
+            yield self._post_to(self._books.account(f"own-{number}", alone=True), 1, "d")
+        for number in range(SHARED_ACCOUNTS):
+            account = self._books.account(f"shared-{number}", alone=False)
+            for place, amount in enumerate(SHARED_AMOUNTS):
+                yield self._post_to(account, amount, f"s{place}")
+        for number in range(BELL_CONNECTIONS):
+            yield self._set_bells(number)
+
+    def stop_sending(self) -> None:
+        """No request is sent from now on."""
+        self._over = True
+
+    async def finish(self) -> None:
+        """Send no more, and wait for the answers to what was sent, or for the end of their connections."""
+        self._over = True
+        await asyncio.gather(*self._tasks)
+
+    async def _post_to(self, account: Account, amount: int, prefix: str) -> None:
+        """Send one request after the other."""
+        shard = self._site.shard_of_account(account.name)
+        serial = 0
+        while not self._over:
+            connection = await self._connect(shard)
+            try:
+                while connection is not None and not self._over:
+                    serial += 1
+                    request = f"{self._number}.{prefix}.{serial:06}"
+                    account.send(request, amount)
+                    began = time.monotonic()
+                    path = f"/ledgers/{account.name}/{request}?amount={amount}"
+                    try:
+                        status, reply = await connection.ask("POST", path)
+                    except _GONE:
+                        account.fail(request)
+                        raise
+                    if status != 200:
+                        account.fail(request)
+                        self._failed(shard, status, json.dumps(reply))
+                        continue
+                    account.replied(request, bool(reply["ok"]), int(reply["balance"]))
+                    self.answered[shard] = Answered(began, time.monotonic())
+            except _GONE as error:
+                self._failed(shard, 0, repr(error))
+            finally:
+                if connection is not None:
+                    connection.close()
+
+    async def _set_bells(self, place: int) -> None:
+        serial = 0
+        while not self._over:
+            connection = await self._connect(-1)
+            shard = -1
+            try:
+                while connection is not None and not self._over:
+                    serial += 1
+                    in_ms = serial * 397 % BELL_IN_MS_MAX
+                    bell = self._books.bell(f"bell-{self._number}-{place}-{serial}", time.time() + in_ms / 1000)
+                    shard = self._site.shard_of_bell(bell.name)
+                    status, reply = await connection.ask("POST", f"/bells/{bell.name}?in={in_ms}")
+                    if status != 200:
+                        self._failed(shard, status, json.dumps(reply))
+                    bell.acknowledged = status == 200
+                    await asyncio.sleep(BELL_PAUSE_S)
+            except _GONE as error:
+                self._failed(shard, 0, repr(error))
+            finally:
+                if connection is not None:
+                    connection.close()
+
+    async def _connect(self, shard: int) -> Connection | None:
+        try:
+            return await Connection.open(self._site)
+        except OSError as error:
+            self._failed(shard, 0, repr(error))
+            await asyncio.sleep(_REOPEN_S)
+            return None
+
+    def _failed(self, shard: int, status: int, detail: str) -> None:
+        if not (self._over and status == 0):
+            self.failures.append(Failure(shard, status, detail[:300], time.monotonic()))
+
+
+class Auditor:
+    """Reads what the host holds, over one connection. Methods raise AssertionError when it cannot be read."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def account(self, name: str, prefix: str) -> tuple[int, dict[str, int]]:
+        """The balance, and how often each request was applied whose id begins with `prefix`."""
+        applied: dict[str, int] = {}
+        after = ""
         while True:
-            account.sent(action)
-            status, reply = await connection.ask("POST", path, b'{"amount":1}')
-            if status != 200 or reply.get("account") != account.name:
-                wrong.append(f"{account.name}: {action} was answered with {status} {reply}")
-                return
-            account.replied(action, bool(reply.get("ok", True)), int(reply["balance"]))
-    except (OSError, asyncio.IncompleteReadError):
-        return
-    finally:
-        connection.close()
+            page = await self._get(f"/ledgers/{name}?prefix={prefix}&after={after}")
+            applied.update(page["applied"])
+            if not page["applied"]:
+                return int(page["balance"]), applied
+            after = page["applied"][-1][0]
 
+    async def rung(self, bell: str) -> int:
+        return int((await self._get(f"/bells/{bell}"))["rung"])
 
-def workers(site: Site, books: Books, wrong: list[str]) -> list[asyncio.Task[None]]:
-    """Start all connections of a round."""
-    tasks = []
-    for number in range(OWN_CONNECTIONS):
-        own = books.account(f"own-{number}", alone=True)
-        tasks.append(asyncio.create_task(work(site, own, "deposit", wrong)))
-    for number in range(SHARED_ACCOUNTS):
-        shared = books.account(f"shared-{number}", alone=False)
-        for _ in range(DEPOSITORS_PER_SHARED):
-            tasks.append(asyncio.create_task(work(site, shared, "deposit", wrong)))
-        for _ in range(DEBITORS_PER_SHARED):
-            tasks.append(asyncio.create_task(work(site, shared, "debit", wrong)))
-    return tasks
-
-
-async def balances(site: Site, books: Books) -> dict[str, int]:
-    """The balance of every account, as the host tells it now; one that cannot be read is missing."""
-    found: dict[str, int] = {}
-    connection = await Connection.open(site)
-    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-        for name in books.accounts:
-            async with asyncio.timeout(_READ_DEADLINE_S):
-                status, reply = await connection.ask("GET", f"/accounts/{name}/balance")
-            if status == 200 and reply.get("account") == name:
-                found[name] = int(reply["balance"])
-    connection.close()
-    return found
+    async def _get(self, path: str) -> Any:
+        status, reply = await self._connection.ask("GET", path)
+        assert status == 200, f"GET {path} was answered with {status} {reply}"
+        return reply

@@ -52,6 +52,14 @@ class ServeConfig:
     """Networks that guests may reach although they are not public, such as a service beside the host."""
     confine: Mode = "try"
     """Whether workers must be confined, are as far as this machine can, or are not."""
+    invocation_logs: float = 1.0
+    """Share of invocations that get a line in their function's log, 0 to 1; those that fail get one unless it is 0."""
+    otlp_endpoint: str = ""
+    """Base URL of an OpenTelemetry collector, such as http://127.0.0.1:4318; "": nothing is traced."""
+    trace_share: float = 0.01
+    """Share of requests that are traced, of those that come without a sampled `traceparent`."""
+    metrics_open: bool = False
+    """Whether /metrics asks for no key; the admin API has to be on loopback then."""
     secrets_key: str = field(default="", repr=False)
     """The keys that secrets are sealed with, as TENURE_SECRETS_KEY has them; "": those of a file in the data folder."""
 
@@ -61,10 +69,13 @@ class ServeConfig:
         return self.data_dir.absolute() / "compiled"
 
 
+_AS_THEY_ARE = ("base_domain", "confine", "edge_server", "workers", "invocation_logs", "otlp_endpoint", "trace_share")
+
+
 def config_to_json(config: ServeConfig) -> dict[str, Any]:
     """For a process of the same host: it is read by the same program."""
     return {
-        **{name: getattr(config, name) for name in ("base_domain", "confine", "edge_server", "workers")},
+        **{name: getattr(config, name) for name in _AS_THEY_ARE},
         "data_dir": str(config.data_dir.absolute()),
         "listen": list(config.listen),
         "admin": list(config.admin),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import json
 import os
 import socket
 import time
@@ -46,9 +45,10 @@ from host.supervisor.erasing import AllActorData
 from host.supervisor.staff import Staff
 from host.supervisor.supervisor import Shown
 from host.telemetry import log
-from host.telemetry.tail import Line, Tails
+from host.telemetry.observed import Observed
 
 GRACE_S = 10.0
+LOGS_FOLDER = "logs"
 
 _log = log.get("control")
 
@@ -63,9 +63,9 @@ class Control:
         self.admin_url = ""
         self.operator_key = ""
         self.new_operator_key = False
-        self.tails = Tails()
         self.layout: Layout
         self.staff: Staff
+        self.observed: Observed
         self.registry: Registry
         self.publisher: Publisher
         self.departures: Departures
@@ -89,7 +89,10 @@ class Control:
         ring = await asyncio.to_thread(open_key_ring, data, self.config.secrets_key)
         self.registry = Registry(storage, committer, self.clock, spread=self.staff.spread, ring=ring)
         await self.registry.load()
-        self.registry.on_change(self._forget_lines)
+        self.observed = Observed(data / LOGS_FOLDER, self.clock, self.registry.function_ids)
+        self.observed.journal.start()
+        stack.push_async_callback(self.observed.journal.close)
+        self.registry.on_change(self._forget_observed)
         blobs = await asyncio.to_thread(BlobStore, data / "blobs")
         compiler = Compiler(self.config.compiled_dir)
         self.publisher = Publisher(self.registry, blobs, compiler, data / "work")
@@ -108,13 +111,9 @@ class Control:
         await admin.start()
         stack.push_async_callback(admin.stop, GRACE_S)
 
-    def lines(self, _link: Link, payload: bytes, _reply: Reply) -> None:
-        """A worker posts what functions logged there."""
-        function_id, lines, _missed = json.loads(payload)
-        if self.registry.versions(function_id):
-            tail = self.tails.of(function_id)
-            for line in lines:
-                tail.append(Line(*line))
+    def noted(self, _link: Link, payload: bytes, _reply: Reply) -> None:
+        """A worker posts what guests logged there, and how invocations went."""
+        self.observed.take(payload)
 
     def admin_app(self) -> AsgiApp:
         alarms = AllAlarms(self._alarm_sources, lambda actor: self._alarms_of(self._slot_of(actor)))
@@ -168,12 +167,12 @@ class Control:
     def _slot_of(self, actor: ActorId) -> int:
         return shard_of(actor, self.layout.shards) % self.config.workers
 
-    def _forget_lines(self, old: Version | None, new: Version | None) -> None:
-        """A function that is deleted takes its log lines with it."""
+    def _forget_observed(self, old: Version | None, new: Version | None) -> None:
+        """A function that is deleted takes its log lines and counts with it."""
         if old is not None and new is None:
             label = host_label(old.function_name, old.function_id)
             if self.registry.why_unavailable(label) is None:
-                self.tails.forget(old.function_id)
+                self.observed.forget(old.function_id)
 
 
 def _this_process() -> list[Shown]:

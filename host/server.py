@@ -42,6 +42,7 @@ from host.supervisor.process import StartFailed, WorkerHandle
 from host.supervisor.spec import RUN_FOLDER, Spec
 from host.supervisor.supervisor import Supervisor
 from host.telemetry import log
+from host.telemetry.recorder import HAND_ON_EVERY_S, Recorder
 from host.worker import Worker
 
 CONTROL_SOCKET = "control.sock"
@@ -66,12 +67,22 @@ class Host:
         """Start every room but the listeners. `stack` is told how to stop them. Raises as `running`."""
         control = self.control
         await control.build(stack)
-        self.worker = Worker(self.config, control.layout, self.clock, control.tails)
+        recorder = Recorder(self.clock, self._hand_on_later, self.config.invocation_logs)
+        self.worker = Worker(self.config, control.layout, self.clock, recorder)
+        stack.callback(self.hand_on)
         await self.worker.build(stack)
         way = Direct(self.worker.answers)
         await control.staff.join(way)
         control.staff.serves(0, way)
         await self.worker.open_shards()
+
+    def hand_on(self) -> None:
+        """What the worker has noted of guests is with the control from now on."""
+        if batch := self.worker.recorder.batch():
+            self.control.observed.take(batch)
+
+    def _hand_on_later(self) -> None:
+        asyncio.get_running_loop().call_later(HAND_ON_EVERY_S, self.hand_on)
 
     async def listen(self, stack: AsyncExitStack) -> None:
         """Open the two ports. Raises OSError when an address cannot be had."""
@@ -114,7 +125,7 @@ class _ControlProcess:
         found = await self._left_behind(run)
         sockets = await self._sockets(found)
         control.listen_url = f"http://{config.listen._replace(port=sockets[0].getsockname()[1])}"
-        handlers: Handlers = {Kind.LINES: control.lines}
+        handlers: Handlers = {Kind.NOTED: control.noted}
         marks = open_marks(run, config.workers)
         supervisor = Supervisor(self._spec, sockets, self._nursery, control.staff, handlers, marks, control.quarantine)
         control.staff.on_silent = supervisor.silent

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import os
 import signal
 import socket
@@ -35,13 +34,12 @@ from host.supervisor import marks, nursery
 from host.supervisor.asking import Desk
 from host.supervisor.spec import Spec
 from host.telemetry import log
-from host.telemetry.tail import Outgoing
+from host.telemetry.recorder import HAND_ON_EVERY_S, Recorder
 from host.worker import Worker
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a busy loop may keep the interpreter's lock from the threads that sync, poll and tick."""
 
-LINES_EVERY_S = 0.1
 ORPHAN_GRACE_S = 10.0
 COVER_GRACE_S = 30.0
 """For requests of another slot that were begun here, when that slot has its own worker again."""
@@ -57,7 +55,6 @@ class WorkerProcess:
     def __init__(self, spec: Spec, sockets: list[socket.socket]) -> None:
         self._spec = spec
         self._sockets = sockets
-        self._tails = Outgoing(self._post_later)
         self._control: Link | None = None
         self._state = "ready"
         self._edges: dict[int, Edge] = {}
@@ -66,11 +63,12 @@ class WorkerProcess:
         self._at_peers, self._at_control = bound(spec.peer_path), bound(spec.control_path)
         self._refusal: str | None = None
         config = config_from_json(spec.config)
+        self._recorder = Recorder(SystemClock(), self._post_later, config.invocation_logs)
         self._worker = Worker(
             config,
             Layout(*spec.layout),
             SystemClock(),
-            self._tails,
+            self._recorder,
             slot=spec.slot,
             workers=config.workers,
             marks=marks.of_slot(marks.open_marks(spec.run, config.workers), spec.slot),
@@ -167,7 +165,7 @@ class WorkerProcess:
         await _until(lambda: not self._worker.scheduler.calls, grace_s)
         self._worker.scheduler.close()
         await self._worker.cluster.close()
-        self._post_lines()
+        self._post_noted()
         self._over.set()
 
     async def _who(self, _question: object) -> dict[str, Any]:
@@ -192,24 +190,25 @@ class WorkerProcess:
     def _control_came(self, link: Link) -> None:
         if link.peer == CONTROL:
             self._control = link
-            self._post_lines()
+            self._post_noted()
 
     def _control_went(self, link: Link) -> None:
         if self._control is link:
             self._control = None
 
     def _post_later(self) -> None:
-        asyncio.get_running_loop().call_later(LINES_EVERY_S, self._post_lines)
+        asyncio.get_running_loop().call_later(HAND_ON_EVERY_S, self._post_noted)
 
-    def _post_lines(self) -> None:
+    def _post_noted(self) -> None:
         control = self._control
         if control is None:
-            return  # they wait for the next one
-        for batch in self._tails.take():
+            self._recorder.digest()  # it waits, within bounds, for the next one
+            return
+        if batch := self._recorder.batch():
             try:
-                control.post(Kind.LINES, json.dumps(batch).encode())
+                control.post(Kind.NOTED, batch)
             except LinkRefused as error:
-                _log.warn("lines_lost", function=batch.function_id, count=len(batch.lines), error=error)
+                _log.warn("noted_lost", size=len(batch), error=error)
 
     def _terminated(self) -> None:
         """SIGTERM: the control process sees to a successor; without one this worker just leaves."""

@@ -39,7 +39,7 @@ from host.model.limits import Limits
 from host.model.version import Version
 from host.sandbox.call import Call
 from host.sandbox.engine import SandboxError
-from host.sandbox.instance import ALARM, Instance
+from host.sandbox.instance import ALARM, FETCH, Instance
 from host.sandbox.outcome import Outcome
 from host.sandbox.ports import World
 from host.storage.keys import actor_key, alarm_key, state_prefix
@@ -115,6 +115,7 @@ class Actor:
         """Take `turn` into the mailbox and run it when its time comes. A full mailbox answers at once."""
         waiting, size = len(self._mailbox), self._waiting_bytes + turn.size
         if waiting >= limits.mailbox_turns_max or (waiting and size > limits.mailbox_bytes_max):
+            self._directory.mailboxes_full += 1
             text = f"{self.id.type} {self.id.name!r} has {waiting} calls waiting already: try again later"
             turn.reply(ActorOverloadedError(text))
             return
@@ -122,6 +123,8 @@ class Actor:
         self._waiting_bytes = size
         if self._running is None:
             self._next()
+        else:
+            turn.waits_since = self._directory.clock.monotonic()
 
     def withdraw(self, turn: Turn) -> bool:
         """Take `turn` back out of the mailbox. False when it is not there: it has begun."""
@@ -147,6 +150,8 @@ class Actor:
                 return
             turn = self._mailbox.popleft()
             self._waiting_bytes -= turn.size
+            if turn.waits_since is not None:
+                self._directory.waited(turn.waits_since)
             if turn.due_ms is not None and turn.due_ms != self._record.alarm_ms:
                 self._skip_alarm(turn, turn.due_ms)
                 continue
@@ -195,7 +200,7 @@ class Actor:
             turn.wall_s(limits),
             self._ended,
             storage,
-            turn.context._replace(chain=(*turn.context.chain, self.id)),
+            turn.context.within(self.id),
         )
         call.on_wait = directory.waiting
         self.call = call
@@ -217,13 +222,12 @@ class Actor:
         assert activation is not None
         self._running = self.call = None
         storage: Transaction = call.storage  # type: ignore[assignment]
-        success = outcome.kind in ("returned", "responded")
+        success, noted = outcome.kind in ("returned", "responded"), outcome
         answer: Answer
         if success:
             answer = outcome.value if outcome.response is None else outcome.response
         else:
             answer = turn.error(self.id, outcome, activation.version.limits)
-            activation.world.log(call, "error", _log_text(turn, outcome))
         became_ready = storage.is_ready
         if not success and (outcome.kind != "failed" or not became_ready):
             self.drop()
@@ -235,6 +239,8 @@ class Actor:
             _log.error("commit_failed", tenant=self.id.tenant, type=self.id.type, error=error)
             self.drop()
             answer = ActorOutputGateError("the write of this turn failed: nothing of it was kept")
+            noted = Outcome("failed", name=answer.name, message=answer.detail)
+        self._note(call, turn, activation, noted)
         if outcome.kind == "cancelled":
             self._directory.stop()
         self._answer(turn, answer)
@@ -249,6 +255,14 @@ class Actor:
             before, self._record = self._record, record
             if record.alarm_ms is not None and record.alarm_ms != before.alarm_ms:
                 self._directory.alarm_changed(record.alarm_ms)
+
+    def _note(self, call: Call, turn: Turn, activation: Activation, outcome: Outcome) -> None:
+        """Tell the world how the turn went and, of one that is traced, how long its commit took."""
+        world, committer = activation.world, self._directory.committer
+        url = turn.parameters[1] if turn.export is FETCH else b""
+        world.ended(call, turn.what, url, turn.size, outcome)
+        if call.context.trace is not None and self._committed > committer.synced:
+            committer.when_synced(self._committed, partial(world.committed, call, call.clock.monotonic()))
 
     def _answer(self, turn: Turn, answer: Answer) -> None:
         """Through the gate: now if all that was committed is durable, else when it is."""
@@ -289,9 +303,3 @@ class Actor:
         self.activation = None
         activation.instance.close()
         self._directory.deactivated(self)
-
-
-def _log_text(turn: Turn, outcome: Outcome) -> str:
-    if outcome.kind == "failed":
-        return f"{turn.what} threw {outcome.name}: {outcome.message}" + (f"\n{outcome.stack}" if outcome.stack else "")
-    return f"{turn.what} ended: {outcome.kind}" + (f": {outcome.message}" if outcome.message else "")

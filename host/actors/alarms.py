@@ -141,7 +141,8 @@ class Alarms:
             else:
                 self._fired(actor)
 
-        self._directory.deliver(actor, turn.alarm(due_ms, retry_count, CallContext(f"alarm-{due_ms}"), reply))
+        context = CallContext(f"alarm-{due_ms}", (), self._directory.new_trace())
+        self._directory.deliver(actor, turn.alarm(due_ms, retry_count, context, reply))
 
     def _fired(self, actor: ActorId) -> None:
         self._firing.discard(actor)

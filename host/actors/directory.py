@@ -25,6 +25,7 @@ from host.model.errors import (
 )
 from host.model.ids import ActorId
 from host.model.limits import HostLimits, Limits
+from host.model.trace import Trace
 from host.sandbox.call import Call
 from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
@@ -65,11 +66,17 @@ class Directory:
         self.world = world
         self.refused = refused
         self.alarm_changed: Callable[[int], None] = _no_alarms
+        self.new_trace: Callable[[], Trace | None] = _untraced
+        """For a turn that no request is behind."""
         self._actors: dict[ActorId, Actor] = {}
         self.waiting: Callable[[Call], None] = Rings(self._actors.get).waiting
         """Told of each turn that has begun to wait."""
         self._idle: OrderedDict[ActorId, Actor] = OrderedDict()
         self._activations = 0
+        self.mailbox_waits = 0
+        self.mailbox_wait_s = 0.0
+        self.mailboxes_full = 0
+        """Turns that had to wait for others, how long in all, and those that found no place to."""
         self._sweeper: TimerHandle | None = None
         self.stopping = False
 
@@ -170,6 +177,10 @@ class Directory:
 
     # Told by the actors.
 
+    def waited(self, since: float) -> None:
+        self.mailbox_waits += 1
+        self.mailbox_wait_s += self.clock.monotonic() - since
+
     def activated(self, actor: Actor) -> None:
         self._activations += 1
 
@@ -223,6 +234,11 @@ class Directory:
             actor.drop()
         self._actors.clear()
         self._idle.clear()
+
+
+def _untraced() -> Trace | None:
+    """Of a host that exports no traces."""
+    return None
 
 
 def _no_alarms(_due_ms: int) -> None:

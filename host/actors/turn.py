@@ -25,9 +25,10 @@ class Turn:
     """`reply` is called exactly once with the answer. A caller that has gone away ignores it: the work is done anyway.
 
     `due_ms`: of an alarm, the time it was set for; the turn is skipped if the actor's alarm is another by then.
+    `size`: bytes that its parameters take while it waits.
     """
 
-    __slots__ = ("context", "due_ms", "export", "parameters", "reply", "what")
+    __slots__ = ("context", "due_ms", "export", "parameters", "reply", "size", "waits_since", "what")
 
     def __init__(
         self,
@@ -44,11 +45,8 @@ class Turn:
         self.context = context
         self.reply = reply
         self.due_ms = due_ms
-
-    @property
-    def size(self) -> int:
-        """Bytes that its parameters take while it waits."""
-        return sum(len(parameter) for parameter in self.parameters if type(parameter) is bytes)
+        self.size = sum([len(parameter) for parameter in parameters if type(parameter) is bytes])
+        self.waits_since: float | None = None  # of the monotonic clock; when others were before it in the mailbox
 
     def wall_s(self, limits: Limits) -> float:
         if self.export is INVOKE:

@@ -7,6 +7,7 @@ its own, taken from the version and never from the guest, so no name can reach i
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -17,16 +18,18 @@ from host.bindings.outbound import Outbound
 from host.bindings.ports import Directory
 from host.model.errors import ActorError
 from host.model.ids import ActorId
-from host.model.message import CallContext, HttpRequest, HttpResponse
+from host.model.message import CallContext, HttpRequest, HttpResponse, body_size
+from host.model.trace import Trace, traced
 from host.model.version import Version
 from host.sandbox.call import Call
-from host.telemetry.tail import HANDLER, Line, Tails
+from host.sandbox.outcome import Outcome
+from host.telemetry.recorder import Recorder
 
 
 class FunctionWorld:
     """`sandbox.ports.World` for one instance of `version`: a handler, or the activation of `actor`."""
 
-    __slots__ = ("_directory", "_outbound", "_source", "_tails", "_types", "_version", "config", "mark")
+    __slots__ = ("_actor", "_directory", "_outbound", "_recorder", "_types", "_version", "config", "mark")
 
     def __init__(
         self,
@@ -34,7 +37,7 @@ class FunctionWorld:
         actor: ActorId | None,
         directory: Directory,
         outbound: Outbound,
-        tails: Tails,
+        recorder: Recorder,
         config: bytes,
     ) -> None:
         self.config = config
@@ -42,14 +45,44 @@ class FunctionWorld:
         self._version = version
         self._directory = directory
         self._outbound = outbound
-        self._tails = tails
+        self._recorder = recorder
+        self._actor = actor
         self._types = {binding.binding.encode(): binding.type for binding in version.manifest.actors}
-        self._source = HANDLER if actor is None else f"{actor.type}/{actor.name}"
 
     def log(self, call: Call, level: str, message: str) -> None:
+        self._recorder.logged(self._version, self._actor, "console", level, call.context.request_id, message)
+
+    def ended(self, call: Call, what: str, url: str | bytes, size: int, outcome: Outcome) -> None:
         context: CallContext = call.context
-        line = Line(call.clock.now(), level, self._source, context.request_id, message)
-        self._tails.of(self._version.function_id).append(line)
+        kind, value, response = outcome.kind, outcome.value, outcome.response
+        if kind != "returned" and kind != "responded" and kind != "cancelled":
+            text = _uncaught(what if self._actor is not None else "fetch", outcome)
+            self._recorder.logged(self._version, self._actor, "error", "error", context.request_id, text)
+        status, size_out = (0, len(value)) if response is None else (response.status, body_size(response))
+        now = call.clock.monotonic()
+        self._recorder.invocation(
+            (
+                self._version,
+                self._actor,
+                what,
+                url,
+                kind,
+                outcome.name,
+                status,
+                call.began,
+                now,
+                call.cpu_s,
+                size,
+                size_out,
+                context.request_id,
+                context.trace,
+            )
+        )
+
+    def committed(self, call: Call, began: float, error: Exception | None) -> None:
+        trace = call.context.trace.child()
+        ended, failed = call.clock.monotonic(), "" if error is None else "not durable"
+        self._recorder.span("commit", "internal", trace, began, ended, {}, failed)
 
     def invoke(self, call: Call, operation: int, binding: bytes, name: bytes, method: bytes, arguments: bytes) -> None:
         def reply(answer: Answer) -> None:
@@ -93,17 +126,37 @@ class FunctionWorld:
         redirect: bytes,
     ) -> None:
         def done(response: HttpResponse | None, reason: str) -> None:
+            if trace is not None:
+                self._fetched(call, trace, began, request, response, reason)
             if response is not None:
                 call.resolve_response(operation, response)
             else:
                 call.reject(operation, "TypeError", f"fetch failed: {reason}")
 
+        context: CallContext = call.context
+        trace, began = None, 0.0
+        if context.trace is not None:
+            trace, began = context.trace.child(), call.clock.monotonic()
+            headers = traced(headers, trace)
         request = HttpRequest(method.decode(), url.decode(), headers, body, binary)
         version = self._version
         allow = version.manifest.outbound_allow
         handle = self._outbound.fetch(version.tenant, request, allow, redirect.decode(), version.limits, done)
         if handle is not None:
             call.started(operation, handle)
+
+    def _fetched(
+        self, call: Call, trace: Trace, began: float, request: HttpRequest, response: HttpResponse | None, reason: str
+    ) -> None:
+        target = urlsplit(request.url)
+        attributes = {
+            "http.request.method": request.method,
+            "server.address": target.hostname or "",
+            "url.path": target.path,
+            "http.response.status_code": 0 if response is None else response.status,
+        }
+        ended = call.clock.monotonic()
+        self._recorder.span(f"fetch {request.method}", "client", trace, began, ended, attributes, reason)
 
     def _deliver(self, call: Call, operation: int, binding: bytes, name: bytes, work: turn.Turn) -> None:
         actor_type = self._types.get(binding)
@@ -126,11 +179,17 @@ def _reject(call: Call, operation: int, answer: Answer) -> None:
         call.reject(operation, "ActorMethodError", "the actor answered in another way than it was asked")
 
 
+def _uncaught(what: str, outcome: Outcome) -> str:
+    if outcome.kind == "failed":
+        return f"{what} threw {outcome.name}: {outcome.message}" + (f"\n{outcome.stack}" if outcome.stack else "")
+    return f"{what} ended: {outcome.kind}" + (f": {outcome.message}" if outcome.message else "")
+
+
 class Worlds:
     """Makes the worlds of a process. The environment of a version is rendered once."""
 
-    def __init__(self, tails: Tails, outbound: Outbound) -> None:
-        self._tails = tails
+    def __init__(self, recorder: Recorder, outbound: Outbound) -> None:
+        self._recorder = recorder
         self._outbound = outbound
         self._directory: Callable[[], Directory]
         self._of_handlers: dict[Version, FunctionWorld] = {}
@@ -145,14 +204,14 @@ class Worlds:
         if world is None:
             before, after = self._render(version)
             config = before + b"null" + after
-            world = FunctionWorld(version, None, self._directory(), self._outbound, self._tails, config)
+            world = FunctionWorld(version, None, self._directory(), self._outbound, self._recorder, config)
             self._of_handlers[version] = world
         return world
 
     def of_actor(self, version: Version, actor: ActorId) -> FunctionWorld:
         before, after = self._render(version)
         config = before + orjson.dumps({"type": actor.type, "name": actor.name}) + after
-        return FunctionWorld(version, actor, self._directory(), self._outbound, self._tails, config)
+        return FunctionWorld(version, actor, self._directory(), self._outbound, self._recorder, config)
 
     def retire(self, version: Version) -> None:
         self._rendered.pop(version, None)

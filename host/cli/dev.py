@@ -31,8 +31,11 @@ from host.config import DEFAULT_ADMIN, Address, ServeConfig
 from host.model.errors import TenureError
 from host.telemetry import log
 
+FOLLOW_S = 60.0
+"""How long the log is waited for at once."""
+
 if TYPE_CHECKING:
-    from host.telemetry.tail import Line
+    from host.telemetry.journal import Journal
 
 
 def run(folder: Path, listen: Address) -> None:
@@ -60,7 +63,7 @@ async def _develop(work: Project, config: ServeConfig) -> None:
             loop.add_signal_handler(number, stop.set)
         control = host.control
         client = AdminClient(Settings(control.admin_url, control.operator_key, "dev", Path()))
-        session = _Session(work.root, client, lambda function: control.tails.of(function["id"]).subscribe(_show))
+        session = _Session(work.root, client, lambda function: _follow(control.observed.journal, function["id"]))
         await session.deploy()
         say("Watching for changes. Ctrl-C stops.", to=sys.stderr)
         async for _changes in awatch(work.root, watch_filter=_Sources(), stop_event=stop):
@@ -137,7 +140,27 @@ class _Session:
             say(f"Warning: {warning}", to=sys.stderr)
 
 
-def _show(line: Line) -> None:
-    clock = time.strftime("%H:%M:%S", time.localtime(line.time_ms / 1000))
+def _follow(journal: Journal, function_id: str) -> Callable[[], None]:
+    """Show what the function logs from now on; returns what ends that. Invocations have no line here."""
+    follower = journal.follow(function_id, lambda line: bool(line["type"] != "invocation"))
+
+    async def show() -> None:
+        try:
+            while True:
+                for line in await follower.take(FOLLOW_S):
+                    _show(line)
+        finally:
+            journal.leave(function_id, follower)
+
+    showing = asyncio.get_running_loop().create_task(show())
+
+    def leave() -> None:
+        showing.cancel()
+
+    return leave
+
+
+def _show(line: Json) -> None:
+    clock = time.strftime("%H:%M:%S", time.localtime(line["time"] / 1000))
     with contextlib.suppress(OSError):  # a terminal that went away is no reason to stop serving
-        say(f"{clock} {line.level:<5} {line.source}: {line.text}")
+        say(f"{clock} {line['level']:<5} {line['instance']}: {line['text']}")

@@ -19,7 +19,7 @@ class Kind(IntEnum):
     STATUS = 34  # request: nothing -> counts
     ALARMS = 35  # request: which, and which page -> alarms
     ALARMS_RETRY = 36  # request: one actor, or all of a type -> how many were put back
-    LINES = 37  # post, to control: lines that functions logged
+    NOTED = 37  # post, to control: what guests logged and how invocations went (telemetry.batch)
     ERASE = 38  # request: a tenant that is deleted -> nothing, once nothing of its actors is left
     BEGIN = 40  # request: where the other workers are -> empty, once it serves its shards and takes requests
     PEERS = 41  # request: where the other workers are now -> empty

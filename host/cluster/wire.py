@@ -4,9 +4,9 @@ With two workers every second call does, so they are bytes laid side by side, wi
 
     call      u8 1 invoke, 2 fetch, 3 fetch with a binary body; u64 number of the call (0: no actor waits for it); u8
               actors in the chain; lengths in bytes of what follows: u16 tenant, u16 type, u32 name, u16 request id,
-              u32 method, u32 url; tenant, type, name, request id; for each actor of the chain u16 type, u32 name
-              (lengths), both; method; of an invoke its arguments (the rest); of a fetch url, u32 headers (length),
-              headers, body (the rest)
+              u8 trace, u32 method, u32 url; tenant, type, name, request id; for each actor of the chain u16 type, u32
+              name (lengths), both; trace id (32 digits) and the caller's span, if it is traced; method; of an invoke
+              its arguments (the rest); of a fetch url, u32 headers (length), headers, body (the rest)
     answer    u8 0, wire value (the rest)
               u8 1 (2: binary body), u16 status, u32 headers, headers, body (the rest)
               u8 3, u16 name, u16 cause, u32 detail, u32 stack (lengths), then these
@@ -25,14 +25,16 @@ from host.actors.turn import Turn
 from host.model.errors import ACTOR_ERRORS, ActorError
 from host.model.ids import ActorId
 from host.model.message import CallContext, HttpResponse
+from host.model.trace import Trace
 from host.sandbox.instance import FETCH, INVOKE
 
 _INVOKE, _FETCH, _FETCH_BINARY = 1, 2, 3
 _VALUE, _RESPONSE, _RESPONSE_BINARY, _ERROR = 0, 1, 2, 3
 
-_CALL = Struct(">BQBHHIHII")
+_CALL = Struct(">BQBHHIHBII")
 _ACTOR = Struct(">HI")
 _LENGTH = Struct(">I")
+_TRACE_ID_CHARS = 32
 _ANSWERED = Struct(">BHI")
 _FAILED = Struct(">BHHII")
 
@@ -47,7 +49,8 @@ class ArrivedCall(NamedTuple):
 
 def encode_call(actor: ActorId, turn: Turn, number: int) -> bytes:
     """Raises ValueError for a turn that cannot be sent: an alarm, or a text without UTF-8 or beyond 64 KiB."""
-    request_id, chain = turn.context
+    request_id, chain, trace = turn.context
+    traced = b"" if trace is None else f"{trace.trace_id}{trace.span_id}".encode()
     tenant, type_, name = actor[0].encode(), actor[1].encode(), actor[2].encode()
     identifier = request_id.encode()
     if turn.export is INVOKE:
@@ -61,12 +64,11 @@ def encode_call(actor: ActorId, turn: Turn, number: int) -> bytes:
     else:
         raise ValueError("an alarm fires where its actor is")
     try:
-        head = _CALL.pack(
-            form, number, len(chain), len(tenant), len(type_), len(name), len(identifier), len(method), len(url)
-        )
+        lengths = (len(tenant), len(type_), len(name), len(identifier), len(traced), len(method), len(url))
+        head = _CALL.pack(form, number, len(chain), *lengths)
         if not chain:
-            return b"".join((head, tenant, type_, name, identifier, method, url, rest))
-        return b"".join((head, tenant, type_, name, identifier, _chain(chain), method, url, rest))
+            return b"".join((head, tenant, type_, name, identifier, traced, method, url, rest))
+        return b"".join((head, tenant, type_, name, identifier, _chain(chain), traced, method, url, rest))
     except StructError as error:
         raise ValueError(f"a call cannot be sent to another worker: {error}") from None
 
@@ -82,7 +84,7 @@ def _chain(chain: tuple[ActorId, ...]) -> bytes:
 def decode_call(data: bytes, reply: Reply) -> ArrivedCall:
     """The turn, whose answer goes to `reply`. Raises ValueError for what `encode_call` did not write."""
     try:
-        form, number, chained, tenant_, type_, name, identifier, method_, url = _CALL.unpack_from(data)
+        form, number, chained, tenant_, type_, name, identifier, traced, method_, url = _CALL.unpack_from(data)
         type_at = _CALL.size + tenant_
         name_at = type_at + type_
         id_at = name_at + name
@@ -92,7 +94,12 @@ def decode_call(data: bytes, reply: Reply) -> ArrivedCall:
         chain: tuple[ActorId, ...] = ()
         if chained:
             chain, at = _read_chain(data, chain_at, chained, tenant)
-        context = CallContext(data[id_at:chain_at].decode(), chain)
+        trace = None
+        if traced:
+            ids = data[at : at + traced].decode()
+            trace = Trace(ids[:_TRACE_ID_CHARS], ids[_TRACE_ID_CHARS:])
+            at += traced
+        context = CallContext(data[id_at:chain_at].decode(), chain, trace)
         url_at = at + method_
         rest_at = url_at + url
         if rest_at > len(data):

@@ -27,6 +27,7 @@ from host.gateway.limits import EDGE_LIMITS, EdgeLimits
 from host.gateway.requestid import new_request_id
 from host.model.errors import MethodNotAllowed, RequestTimeout, TenureError, Unavailable
 from host.model.message import HttpRequest, HttpResponse, body_to_wire
+from host.model.trace import Sampler, traced, traceparent_of
 from host.model.version import Version
 from host.telemetry import log as logs
 
@@ -56,7 +57,7 @@ class Gateway:
 
     `route(label)` finds the version that serves a host label; `fetch(version, request)` runs its handler and returns a
     future whose errors are TenureError. The gateway cancels that future when the client goes. `why_unavailable(label)`
-    says why a function that is deployed has no route at the moment.
+    says why a function that is deployed has no route at the moment. `sampler` says which requests are traced.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class Gateway:
         base_domain: str,
         limits: EdgeLimits = EDGE_LIMITS,
         why_unavailable: WhyUnavailable = _unknown,
+        sampler: Sampler | None = None,
     ) -> None:
         self._route = route
         self._why_unavailable = why_unavailable
         self._fetch = fetch
         self._names = HostNames(base_domain)
         self._limits = limits
+        self._sampler = sampler
         self._watch = _DisconnectWatch()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,6 +102,8 @@ class Gateway:
                 body = await self._read_body(receive, head.length, version.limits.body_bytes_max)
                 upload_left = False
             request = _request(scope, head, request_id, body)
+            if self._sampler is not None:
+                request = _begin_trace(self._sampler, request)
             future = self._fetch(version, request)
             response = await (future if future.done() else self._watch.outcome(future, receive))
             reply = translate.read_reply(
@@ -252,6 +257,12 @@ def _request(scope: Scope, head: translate.RequestHead, request_id: bytes, body:
     block = b"%sx-request-id: %s\n" % (head.block, request_id)
     wire, binary = body_to_wire(body) if body else (b"", False)
     return HttpRequest(scope["method"], url, block, wire, binary, request_id.decode())
+
+
+def _begin_trace(sampler: Sampler, request: HttpRequest) -> HttpRequest:
+    """With its span, which the guest reads in `traceparent`; as it is when it is not traced."""
+    trace = sampler.begin(traceparent_of(request.headers))
+    return request if trace is None else request._replace(headers=traced(request.headers, trace), trace=trace)
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], length: int | None, body: bytes) -> None:

@@ -32,7 +32,7 @@ from host.model.errors import (
     Unavailable,
 )
 from host.model.limits import HostLimits
-from host.model.message import CallContext, HttpRequest, HttpResponse
+from host.model.message import CallContext, HttpRequest, HttpResponse, body_size
 from host.model.version import Version
 from host.sandbox.call import NO_INSTANCE, Call
 from host.sandbox.engine import SandboxError
@@ -188,11 +188,11 @@ class HandlerPool:
             version.limits,
             version.limits.request_wall_s,
             lambda call, outcome: self._ended(call, outcome, job, place),
-            context=CallContext(request.request_id),
+            context=CallContext(request.request_id, (), request.trace),
         )
         call.acquire = lambda: self._take(version, place)
         reply.call = call
-        method, url, headers, body, binary, _ = request
+        method, url, headers, body, binary = request[:5]
         call.start(FETCH, method.encode(), url.encode(), headers, body, binary)
 
     def _take(self, version: Version, place: _Place) -> Instance:
@@ -213,8 +213,9 @@ class HandlerPool:
         self._busy_of[job.version.tenant] -= 1
         if not self._busy_of[job.version.tenant]:
             del self._busy_of[job.version.tenant]
-        reply = job.reply
+        reply, request = job.reply, job.request
         reply.call = None
+        call.world.ended(call, request.method, request.url, body_size(request), outcome)
         if outcome.kind == "responded" and outcome.response is not None:
             if not reply.done():
                 reply.set_result(outcome.response)
@@ -222,8 +223,6 @@ class HandlerPool:
             if outcome.kind == "cancelled" and not reply.cancelled():
                 self._stopping = True  # nobody but a host that stops cancels a call that is waited for
             error = Unavailable(NOT_STARTED) if place.unavailable else _error(outcome, job.version)
-            if outcome.kind != "cancelled":
-                call.world.log(call, "error", _log_text(outcome))
             if not reply.done():
                 reply.set_exception(error)
         if place.handler is not None:
@@ -296,9 +295,3 @@ def _error(outcome: Outcome, version: Version) -> TenureError:
             return HandlerError(FAILED)
         case _:
             return HandlerError(FAILED)
-
-
-def _log_text(outcome: Outcome) -> str:
-    if outcome.kind == "failed":
-        return f"fetch threw {outcome.name}: {outcome.message}" + (f"\n{outcome.stack}" if outcome.stack else "")
-    return f"fetch ended: {outcome.kind}" + (f": {outcome.message}" if outcome.message else "")

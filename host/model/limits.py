@@ -18,9 +18,7 @@ class Limits:
     alarm_wall_s: float = 300.0
     call_cpu_s: float = 5.0
     memory_bytes_max: int = 128 * MiB
-    """Of all memories of one instance together, give or take `sandbox.memories.FIXED_BYTES_MAX`."""
     table_elements_max: int = 100_000
-    """Of one table; an instance has `sandbox.instance.TABLES_MAX` at most."""
     body_bytes_max: int = 10 * MiB
     key_bytes_max: int = 2 * KiB
     value_bytes_max: int = 1 * MiB
@@ -42,6 +40,7 @@ class BundleLimits:
     compressed_bytes_max: int = 50 * MiB
     unpacked_bytes_max: int = 200 * MiB
     files_max: int = 1_000
+    source_map_bytes_max: int = 8 * MiB
     compile_wall_s: float = 120.0
     compile_cpu_s: float = 120.0
     compile_memory_bytes_max: int = 4 * GiB
@@ -56,6 +55,20 @@ class TenantLimits:
     env_var_bytes_max: int = 5_000
     secrets_max: int = 100
     secret_bytes_max: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    """What is kept of what functions log. The oldest goes first."""
+
+    function_bytes_max: int = 16 * MiB
+    segment_bytes_max: int = 2 * MiB
+    age_s_max: float = 7 * 24 * 3600.0
+    line_chars_max: int = 16 * KiB
+    waiting_function_bytes_max: int = 1 * MiB
+    """What a process keeps of one function's lines that have not reached the next: a worker, or the disk's queue."""
+    waiting_bytes_max: int = 16 * MiB
+    followers_per_tenant_max: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +88,4 @@ LIMITS = Limits()
 BUNDLE_LIMITS = BundleLimits()
 TENANT_LIMITS = TenantLimits()
 HOST_LIMITS = HostLimits()
+LOG_LIMITS = LogLimits()

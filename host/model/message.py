@@ -10,6 +10,7 @@ from base64 import b64decode, b64encode
 from typing import NamedTuple
 
 from host.model.ids import ActorId
+from host.model.trace import Trace
 
 
 class HttpRequest(NamedTuple):
@@ -19,6 +20,7 @@ class HttpRequest(NamedTuple):
     body: bytes = b""
     binary: bool = False
     request_id: str = ""
+    trace: Trace | None = None
 
 
 class HttpResponse(NamedTuple):
@@ -42,8 +44,21 @@ def body_from_wire(body: bytes, binary: bool) -> bytes:
     return b64decode(body, validate=True) if binary else body
 
 
+def body_size(message: HttpRequest | HttpResponse) -> int:
+    """Bytes of the raw body; of one in base64 up to two too many."""
+    return len(message.body) * 3 // 4 if message.binary else len(message.body)
+
+
 class CallContext(NamedTuple):
-    """What travels with a call through every call that it makes: the request it began with, and who waits for whom."""
+    """What travels with a call through every call that it makes: the request it began with, who waits for whom, and
+    the call's own span when it is traced.
+    """
 
     request_id: str = ""
     chain: tuple[ActorId, ...] = ()
+    trace: Trace | None = None
+
+    def within(self, actor: ActorId) -> CallContext:
+        """That of a turn of `actor` which this call waits for."""
+        trace = self.trace
+        return CallContext(self.request_id, (*self.chain, actor), None if trace is None else trace.child())

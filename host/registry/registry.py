@@ -143,6 +143,10 @@ class Registry:
         """The functions of all tenants that have a version which serves, or should."""
         return [function for function in self._functions.values() if function.serving is not None]
 
+    def function_ids(self) -> Collection[str]:
+        """Of all tenants; as it is at any time."""
+        return self._functions.keys()
+
     def function(self, tenant: str, ref: str) -> FunctionRecord:
         """A tenant's function by its id or name. Raises NotFound, for another tenant's function as well."""
         function = self._functions.get(self._names.get((tenant, ref), ref))

@@ -80,7 +80,6 @@ class Call:
     """See the module. Times are seconds; `cpu_s` is what the guest has used so far."""
 
     __slots__ = (
-        "_began",
         "_block_said",
         "_cancelled",
         "_inbox",
@@ -89,6 +88,7 @@ class Call:
         "_outbox",
         "_pending",
         "acquire",
+        "began",
         "blocked",
         "clock",
         "context",
@@ -145,13 +145,13 @@ class Call:
         self._large: dict[int, int] = {}  # bytes of those operations under way that are not small
         self._cancelled: set[int] = set()
         self._block_said = False
-        self._began = 0.0
+        self.began = 0.0
         self._log_bytes = 0
 
     def start(self, export: Export, *parameters: Any) -> None:
         """Queue the call. Its wall-clock limit runs from now."""
         self._inbox.append((export, parameters))
-        self._began = self.clock.monotonic()
+        self.began = self.clock.monotonic()
         self.scheduler.watch(self, self.wall_s)
         self.scheduler.submit(self)
 
@@ -215,7 +215,7 @@ class Call:
     def _watch_block(self) -> None:
         """The limit that holds from now on. Blocking again and again buys no more than one of each in all."""
         self._block_said = False
-        if self.clock.monotonic() - self._began > self.wall_s + self.limits.init_wall_s:
+        if self.clock.monotonic() - self.began > self.wall_s + self.limits.init_wall_s:
             self.overdue()
         else:
             self.scheduler.watch(self, self.limits.init_wall_s if self.blocked else self.wall_s)

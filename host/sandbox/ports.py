@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from host.sandbox.call import Call
+    from host.sandbox.outcome import Outcome
 
 
 class Refusal(Exception):
@@ -56,6 +57,14 @@ class World(Protocol):
     """Of the version, for `Scheduler.marks`."""
 
     def log(self, call: Call, level: str, message: str) -> None: ...
+
+    def ended(self, call: Call, what: str, url: str | bytes, size: int, outcome: Outcome) -> None:
+        """Note how the call of `what` went. `size`: bytes that it was given; `url`: of a request."""
+        ...
+
+    def committed(self, call: Call, began: float, error: Exception | None) -> None:
+        """What a traced call wrote is durable, or will never be. `began`: when it was written, monotonic."""
+        ...
 
     def invoke(self, call: Call, operation: int, binding: bytes, name: bytes, method: bytes, arguments: bytes) -> None:
         """Start a call of another actor; its end is told by `call.resolve` or `call.reject`."""

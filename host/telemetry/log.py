@@ -12,7 +12,7 @@ short snake_case name that does not vary; what varies goes into fields.
 The environment decides the form at start: TENURE_LOG=json writes JSON instead of logfmt, TENURE_LOG_LEVEL is the
 lowest level written (debug, info, warn, error; info by default). `configure` changes both later.
 
-Not here: what guests log (`telemetry.tail`).
+Not here: what guests log (`telemetry.recorder`).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from host import server
 from host.model.limits import LIMITS, MiB
 from tests.conftest import GUESTS, SESSION, Ship
 from tests.kit.http import Site
+from tests.kit.logs import lines_of
 
 pytestmark = SESSION
 
@@ -126,12 +127,11 @@ async def test_what_was_thrown_is_in_the_functions_log_under_the_request_id(
 ) -> None:
     version = shared_host.control.registry.route(echo.host.split(".")[0])
     assert version is not None
-    tail = shared_host.control.tails.of(version.function_id)
-    before = tail.cursor
     await echo.get("/throw", headers={"x-request-id": "find-me"})
-    lines = [line for line in tail.since(before).lines if line.request_id == "find-me"]
-    assert [line.level for line in lines] == ["error"]
-    assert "TypeError: secret 42" in lines[0].text
+    lines = [line for line in await lines_of(shared_host, version.function_id) if line["request_id"] == "find-me"]
+    assert [(line["type"], line["level"]) for line in lines] == [("error", "error"), ("invocation", "error")]
+    assert "TypeError: secret 42" in lines[0]["text"]
+    assert (lines[1]["method"], lines[1]["path"], lines[1]["outcome"]) == ("GET", "/throw", "failed")
 
 
 @pytest.mark.parametrize("path", ["/not-a-response", "/nothing"])

@@ -39,7 +39,7 @@ from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
 from host.storage.layout import Layout, shard_of
 from host.storage.upgrade import open_shard, prepare
-from host.telemetry.tail import Tails
+from host.telemetry.recorder import Recorder
 from tests.kit.bundles import ROOT
 from tests.kit.rooms import DEADLINE_S, GUEST, TENANT, _json_body, _reply, version_of
 from tests.kit.until import wait_until
@@ -56,7 +56,7 @@ class Worker:
         self.library = Library(self.sandbox)
         self.scheduler = Scheduler(self.sandbox, self.clock)
         self.directory = ClusterDirectory(slot, workers, shards, self.clock)
-        self.worlds = Worlds(Tails(), Outbound(self._drain, Fetcher()))
+        self.worlds = Worlds(Recorder(self.clock, lambda: None), Outbound(self._drain, Fetcher()))
         self.worlds.connect(self.directory)
         self.handlers = HandlerPool(self.scheduler, self.library, HOST_LIMITS, self.worlds.of_handler)
         self._data, self._layout, self._workers = data, Layout(shards), workers

@@ -39,7 +39,8 @@ from host.sandbox.scheduler import Scheduler
 from host.storage.commit import Committer
 from host.storage.memory import MemoryEngine
 from host.storage.ports import Engine, Write
-from host.telemetry.tail import Tails
+from host.telemetry.batch import decode_batch
+from host.telemetry.recorder import Recorder
 from tests.kit.bundles import CACHE, ROOT, component_of, manifest_of
 from tests.kit.until import wait_until
 
@@ -155,7 +156,7 @@ class Rooms:
         self.engine = engine
         self.clock = clock
         self.limits = limits
-        self.tails = Tails()
+        self.recorder = Recorder(clock, lambda: None)
         self.serving: dict[tuple[str, str], Version] = {}
         self.sandbox = Sandbox()
         self.library = Library(self.sandbox)
@@ -163,7 +164,7 @@ class Rooms:
         self.scheduler = Scheduler(self.sandbox, clock)
         self.scheduler.round_end.append(self.committer.flush)
         self.outbound = Outbound(self.committer.drain, Fetcher())
-        self.worlds = Worlds(self.tails, self.outbound)
+        self.worlds = Worlds(self.recorder, self.outbound)
         owner = self._owner
         rooms = (engine, self.committer, self.scheduler, self.library)
         self.directory = Directory(*rooms, clock, limits, owner, self.worlds.of_actor)
@@ -225,6 +226,11 @@ class Rooms:
     async def handle(self, version: Version, *steps: list[Any]) -> Any:
         """The script's results, run by the handler."""
         return _json_body(await asyncio.wait_for(self.fetch(version, *steps), DEADLINE_S))
+
+    def noted(self) -> list[dict[str, Any]]:
+        """The lines of all functions that were noted since this was asked last."""
+        batch = self.recorder.batch()
+        return [json.loads(line) for one in (decode_batch(batch).lines if batch else ()) for line in one.lines]
 
     # Time.
 

@@ -1,4 +1,4 @@
-"""A record of the host's log is one line whatever it holds; a function's tail is bounded and says what it lost."""
+"""A record of the host's log is one line whatever it holds, and writing it never fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 
 from host.telemetry import log
-from host.telemetry.tail import CUT, HANDLER, Line, Tail, Tails
 
 
 @pytest.fixture
@@ -85,64 +84,3 @@ def test_logging_never_raises(stream: io.StringIO) -> None:
     assert "<Unshowable that cannot be shown>" in stream.getvalue()
     stream.close()
     log.get("x").info("event")
-
-
-def line(number: int, text: str = "") -> Line:
-    return Line(float(number), "info", HANDLER, "r1", text or f"line {number}")
-
-
-def test_a_reader_with_a_cursor_sees_every_line_once() -> None:
-    tail = Tail()
-    for number in range(5):
-        tail.append(line(number))
-    page = tail.since(limit=3)
-    assert ([kept.time_ms for kept in page.lines], page.cursor, page.missed) == ([0, 1, 2], 3, 0)
-    page = tail.since(page.cursor)
-    assert ([kept.time_ms for kept in page.lines], page.cursor) == ([3, 4], 5)
-    assert tail.since(page.cursor).lines == []
-    assert tail.since(tail.cursor + 100).cursor == 5, "a cursor of an earlier process starts over"
-    assert len(tail.since(tail.cursor + 100).lines) == 5
-
-
-def test_the_ring_drops_the_oldest_and_says_how_many() -> None:
-    tail = Tail(lines_max=3)
-    for number in range(10):
-        tail.append(line(number))
-    page = tail.since(2)
-    assert tail.dropped == 7
-    assert ([kept.time_ms for kept in page.lines], page.cursor, page.missed) == ([7, 8, 9], 10, 5)
-
-
-def test_long_lines_are_cut_and_many_of_them_bounded() -> None:
-    tail = Tail(chars_max=1_000, line_chars_max=400)
-    for number in range(5):
-        tail.append(line(number, "x" * 10_000))
-    lines = tail.since().lines
-    assert [len(kept.text) for kept in lines] == [400 + len(CUT)] * 2
-    assert all(kept.text.endswith(CUT) for kept in lines)
-
-
-def test_a_subscriber_gets_lines_until_it_leaves_and_a_failing_one_is_removed(stream: io.StringIO) -> None:
-    tail, seen = Tail(), list[float]()
-
-    def failing(_: Line) -> None:
-        raise RuntimeError("reader gone")
-
-    tail.subscribe(failing)
-    leave = tail.subscribe(lambda got: seen.append(got.time_ms))
-    tail.append(line(1))
-    tail.append(line(2))
-    leave()
-    leave()
-    tail.append(line(3))
-    assert seen == [1, 2]
-    assert stream.getvalue().count("subscriber_failed") == 1
-
-
-def test_each_function_has_a_ring_of_its_own() -> None:
-    tails = Tails()
-    tails.of("a").append(line(1))
-    assert tails.of("b").since().lines == []
-    assert len(tails.of("a").since().lines) == 1
-    tails.forget("a")
-    assert tails.of("a").since().lines == []

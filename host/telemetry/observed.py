@@ -1,0 +1,60 @@
+"""What the control process knows of all guests of the host: their log lines, how they went, and spans to export.
+
+Workers hand it batches (`batch`); it keeps none of them waiting. What is of a function that is deleted is dropped, also
+when a batch comes late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from host.model.clock import Clock
+from host.model.limits import LOG_LIMITS, LogLimits
+from host.telemetry.batch import SpanRow, decode_batch
+from host.telemetry.journal import Journal
+from host.telemetry.log import get
+from host.telemetry.metrics import FunctionMetrics
+
+_log = get("telemetry.observed")
+
+Export = Callable[[list[SpanRow]], None]
+
+
+class Observed:
+    """`functions()` are the ids of all that there are; `export` takes spans, and may not block."""
+
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        functions: Callable[[], Collection[str]],
+        export: Export | None = None,
+        limits: LogLimits = LOG_LIMITS,
+    ) -> None:
+        self.journal = Journal(folder, clock, functions, limits)
+        self.metrics = FunctionMetrics(clock)
+        self._functions = functions
+        self._export = export
+
+    def take(self, payload: bytes) -> None:
+        """A worker's batch."""
+        try:
+            lines, counts, spans = decode_batch(payload)
+        except (ValueError, KeyError, TypeError) as error:
+            _log.error("batch_not_read", error=error, size=len(payload))
+            return
+        there = self._functions()
+        for function_id, texts, dropped in lines:
+            if function_id in there:
+                self.journal.append(function_id, texts, dropped)
+        for function_id, kind, counted in counts:
+            if function_id in there:
+                self.metrics.add(function_id, kind, counted)
+        if spans and self._export is not None:
+            self._export(spans)
+
+    def forget(self, function_id: str) -> None:
+        """The function is deleted."""
+        self.journal.forget(function_id)
+        self.metrics.forget(function_id)

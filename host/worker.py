@@ -30,7 +30,6 @@ from host.invoke.pool import HandlerPool
 from host.model.clock import Clock
 from host.model.errors import Unavailable
 from host.model.ids import ActorId
-from host.model.trace import Sampler
 from host.model.version import Version
 from host.registry import feed
 from host.registry.serving import Serving
@@ -38,13 +37,17 @@ from host.sandbox.engine import Engine as Sandbox
 from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
 from host.storage.layout import Layout, shard_of
+from host.storage.ports import Engine, FolderLocked
 from host.storage.rocks import CACHE_BYTES
 from host.storage.upgrade import open_shard
 from host.supervisor import alarms
 from host.supervisor.asking import NO_ANSWER, Desk
-from host.telemetry.recorder import Recorder
+from host.telemetry.tail import Tails
 
 IN_ONE_PROCESS = Confined(missing=("nothing is confined: guests run in the same process as all else",))
+
+
+LOCK_PATIENCE_S, LOCK_PAUSE_S = 5.0, 0.02
 
 
 class Worker:
@@ -55,7 +58,7 @@ class Worker:
         config: ServeConfig,
         layout: Layout,
         clock: Clock,
-        recorder: Recorder,
+        tails: Tails,
         *,
         slot: int = 0,
         workers: int = 1,
@@ -64,8 +67,7 @@ class Worker:
         self.config = config
         self.layout = layout
         self.clock = clock
-        self.recorder = recorder
-        self._sampler = Sampler(config.trace_share) if config.otlp_endpoint else None
+        self.tails = tails
         self.serving = Serving()
         self.cluster = ClusterDirectory(slot, workers, layout.shards, clock)
         self.answers: Mapping[int, Handler] = {}
@@ -85,7 +87,7 @@ class Worker:
         self.scheduler = Scheduler(sandbox, self.clock, self._marks)
         outbound = Outbound(self._drain, Fetcher(self.config.outbound_permitted))
         stack.push_async_callback(outbound.close)
-        self._worlds = Worlds(self.recorder, outbound)
+        self._worlds = Worlds(self.tails, outbound)
         self._worlds.connect(self.cluster)
         stack.push_async_callback(self.cluster.close)
         self.handlers = HandlerPool(self.scheduler, self.library, self.config.limits, self._worlds.of_handler)
@@ -99,16 +101,25 @@ class Worker:
 
     async def open_shards(self) -> None:
         """Serve this worker's shards. What serves is known by now, because overdue alarms fire. Raises OpenError."""
-        own, data = self.cluster.own, self.config.data_dir.absolute()
+        own = self.cluster.own
         limits = self.config.limits
         limits = replace(limits, activations_max=max(limits.activations_max // self.layout.shards, 1))
         for number in own:
-            engine = await asyncio.to_thread(open_shard, data, self.layout, number, CACHE_BYTES // len(own))
+            engine = await self._engine(number, CACHE_BYTES // len(own))
             rooms = (self.scheduler, self.library, self.clock, limits, self.serving.owner, self._worlds.of_actor)
-            shard = Shard(number, engine, *rooms, self.serving.why_no_owner)
-            if self._sampler is not None:
-                shard.directory.new_trace = self._sampler.root
-            self.cluster.open(shard)
+            self.cluster.open(Shard(number, engine, *rooms, self.serving.why_no_owner))
+
+    async def _engine(self, shard: int, cache_bytes: int) -> Engine:
+        """Waits for a process that had the shard and is just ending. Raises OpenError."""
+        data, clock = self.config.data_dir.absolute(), asyncio.get_running_loop().time
+        end = clock() + LOCK_PATIENCE_S
+        while True:
+            try:
+                return await asyncio.to_thread(open_shard, data, self.layout, shard, cache_bytes)
+            except FolderLocked:
+                if clock() > end:
+                    raise
+            await asyncio.sleep(LOCK_PAUSE_S)
 
     async def _drain(self) -> None:
         """Until all that was written in this worker is durable. Raises StorageBroken."""
@@ -121,7 +132,6 @@ class Worker:
             self.handlers.fetch,
             self.config.base_domain,
             why_unavailable=self.serving.why_unavailable,
-            sampler=self._sampler,
         )
 
     def edge(self, sock: socket.socket) -> Edge:

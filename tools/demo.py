@@ -170,8 +170,10 @@ class Demo:
                 for arguments, expected in commands:
                     self.curl(arguments, expected)
             say("the host dies: no warning, no time to write anything")
-            show(f"kill -9 {host.pid}")
-            host.send_signal(signal.SIGKILL)
+            pids = processes(host.pid)
+            show(f"kill -9 {' '.join(map(str, pids))}")
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
             host.wait()
         say("it starts again on the same data: alice is still 70, bob is 5")
         with self.serving():
@@ -200,6 +202,12 @@ class Demo:
         shutil.copytree(source, project, ignore=shutil.ignore_patterns("node_modules", ".tenure"))
         (project / "node_modules").symlink_to(source / "node_modules")
         return project
+
+
+def processes(pid: int) -> list[int]:
+    """A process and all below it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in processes(int(child)))]
 
 
 def say(text: str) -> None:

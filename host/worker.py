@@ -30,6 +30,7 @@ from host.invoke.pool import HandlerPool
 from host.model.clock import Clock
 from host.model.errors import Unavailable
 from host.model.ids import ActorId
+from host.model.trace import Sampler
 from host.model.version import Version
 from host.registry import feed
 from host.registry.serving import Serving
@@ -42,7 +43,7 @@ from host.storage.rocks import CACHE_BYTES
 from host.storage.upgrade import open_shard
 from host.supervisor import alarms
 from host.supervisor.asking import NO_ANSWER, Desk
-from host.telemetry.tail import Tails
+from host.telemetry.recorder import Recorder
 
 IN_ONE_PROCESS = Confined(missing=("nothing is confined: guests run in the same process as all else",))
 
@@ -58,7 +59,7 @@ class Worker:
         config: ServeConfig,
         layout: Layout,
         clock: Clock,
-        tails: Tails,
+        recorder: Recorder,
         *,
         slot: int = 0,
         workers: int = 1,
@@ -67,7 +68,8 @@ class Worker:
         self.config = config
         self.layout = layout
         self.clock = clock
-        self.tails = tails
+        self.recorder = recorder
+        self._sampler = Sampler(config.trace_share) if config.otlp_endpoint else None
         self.serving = Serving()
         self.cluster = ClusterDirectory(slot, workers, layout.shards, clock)
         self.answers: Mapping[int, Handler] = {}
@@ -87,7 +89,7 @@ class Worker:
         self.scheduler = Scheduler(sandbox, self.clock, self._marks)
         outbound = Outbound(self._drain, Fetcher(self.config.outbound_permitted))
         stack.push_async_callback(outbound.close)
-        self._worlds = Worlds(self.tails, outbound)
+        self._worlds = Worlds(self.recorder, outbound)
         self._worlds.connect(self.cluster)
         stack.push_async_callback(self.cluster.close)
         self.handlers = HandlerPool(self.scheduler, self.library, self.config.limits, self._worlds.of_handler)
@@ -107,7 +109,10 @@ class Worker:
         for number in own:
             engine = await self._engine(number, CACHE_BYTES // len(own))
             rooms = (self.scheduler, self.library, self.clock, limits, self.serving.owner, self._worlds.of_actor)
-            self.cluster.open(Shard(number, engine, *rooms, self.serving.why_no_owner))
+            shard = Shard(number, engine, *rooms, self.serving.why_no_owner)
+            if self._sampler is not None:
+                shard.directory.new_trace = self._sampler.root
+            self.cluster.open(shard)
 
     async def _engine(self, shard: int, cache_bytes: int) -> Engine:
         """Waits for a process that had the shard and is just ending. Raises OpenError."""
@@ -132,6 +137,7 @@ class Worker:
             self.handlers.fetch,
             self.config.base_domain,
             why_unavailable=self.serving.why_unavailable,
+            sampler=self._sampler,
         )
 
     def edge(self, sock: socket.socket) -> Edge:

@@ -25,7 +25,7 @@ from host.config import ServeConfig
 from host.confine.process import Confined, in_all
 from host.gateway.serve import AsgiApp, HypercornEdge
 from host.model.clock import Clock
-from host.model.errors import TenureError
+from host.model.errors import TenureError, Unavailable
 from host.model.ids import ActorId, host_label
 from host.model.version import Version, mark_of
 from host.registry.departures import Departures
@@ -69,6 +69,7 @@ class Control:
         self.registry: Registry
         self.publisher: Publisher
         self.departures: Departures
+        self.egress: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
         self.workers: Callable[[], list[Shown]] = _this_process
         self._started = time.monotonic()
 
@@ -135,9 +136,28 @@ class Control:
             "functions_serving": len(self.registry.deployed()),
             "quarantined": [f"{one.tenant}/{one.name} version {one.serving}" for one in self._refused()],
             "workers": [shown._asdict() for shown in self.workers()],
+            "egress": await self._egress(),
             "confined": in_all(confined).to_json(),
             **summed(answers.values()),
         }
+
+    async def not_confined(self) -> list[str]:
+        """What an operator should know is missing of the confinement of the host's processes."""
+        status = await self.status()
+        said = {"workers": status["confined"], "the egress process": (status["egress"] or {}).get("confined")}
+        return [
+            f"{who} cannot be confined fully: {sentence}"
+            for who, confined in said.items()
+            if confined is not None
+            for sentence in confined["missing"]
+        ]
+
+    async def _egress(self) -> Mapping[str, Any] | None:
+        """None for a host that fetches in this process, or while the other is not there."""
+        try:
+            return await self.egress() if self.egress is not None else None
+        except Unavailable:
+            return None
 
     async def quarantine(self, mark: int) -> None:
         """Refuse the version with this mark, of which workers die; nothing happens when it serves no longer."""

@@ -22,6 +22,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from host.bindings.egress import EGRESS_SOCKET
 from host.cluster.kinds import Kind
 from host.cluster.link import CONTROL, Handlers
 from host.cluster.peer import Peer, listen
@@ -36,6 +37,7 @@ from host.storage.ports import OpenError
 from host.supervisor import adoption
 from host.supervisor.adoption import Found
 from host.supervisor.asking import Desk, Direct, ask
+from host.supervisor.egress import EgressHandle
 from host.supervisor.marks import open_marks
 from host.supervisor.nursery import Nursery, NurseryLost
 from host.supervisor.process import StartFailed, WorkerHandle
@@ -131,6 +133,11 @@ class _ControlProcess:
         control.staff.on_silent = supervisor.silent
         control.workers = supervisor.shown
         adopted = {one.spec.slot: WorkerHandle(one.spec, one.born, control.staff, handlers) for one in found}
+        spec = {"permitted": [str(network) for network in config.outbound_permitted], "confine": config.confine}
+        egress = EgressHandle(self._nursery, spec, run / EGRESS_SOCKET)
+        await egress.start()
+        stack.push_async_callback(egress.stop)
+        control.egress = egress.status
         stack.push_async_callback(supervisor.stop)
         await supervisor.start(adopted)
         desk = Desk({Kind.RELOAD: lambda _question: supervisor.reload()})
@@ -177,8 +184,8 @@ async def _serve(config: ServeConfig, nursery: Nursery) -> None:
         process = _ControlProcess(config, nursery)
         await process.start(stack)
         _announce(process.control)
-        for sentence in (await process.control.status())["confined"]["missing"]:
-            print(f"Warning: workers are not fully confined: {sentence}", file=sys.stderr)
+        for sentence in await process.control.not_confined():
+            print(f"Warning: {sentence}", file=sys.stderr)
         gc.collect()
         gc.freeze()  # what a host is made of lives as long as it does: no collection need look at it again
         await stop.wait()

@@ -17,6 +17,7 @@ from host.actors.dead import TenantAlarms
 from host.actors.erase import TenantState
 from host.bindings.fetching import Fetcher
 from host.bindings.outbound import Outbound
+from host.bindings.ports import Fetching
 from host.bindings.world import Worlds
 from host.cluster.directory import ClusterDirectory
 from host.cluster.kinds import Kind
@@ -63,6 +64,7 @@ class Worker:
         *,
         slot: int = 0,
         workers: int = 1,
+        fetcher: Fetching | None = None,
         marks: memoryview | None = None,
     ) -> None:
         self.config = config
@@ -74,6 +76,7 @@ class Worker:
         self.cluster = ClusterDirectory(slot, workers, layout.shards, clock)
         self.answers: Mapping[int, Handler] = {}
         self.confined = IN_ONE_PROCESS
+        self._fetcher = fetcher or Fetcher(config.outbound_permitted)
         self._marks = marks
         self.library: Library
         self.scheduler: Scheduler
@@ -87,7 +90,7 @@ class Worker:
         self.library = Library(sandbox)
         stack.callback(self.library.close)
         self.scheduler = Scheduler(sandbox, self.clock, self._marks)
-        outbound = Outbound(self._drain, Fetcher(self.config.outbound_permitted))
+        outbound = Outbound(self._drain, self._fetcher)
         stack.push_async_callback(outbound.close)
         self._worlds = Worlds(self.recorder, outbound)
         self._worlds.connect(self.cluster)

@@ -21,9 +21,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from host import egress_process
+from host.bindings.egress import EGRESS_SOCKET, RemoteFetcher
 from host.cluster.kinds import Kind
 from host.cluster.link import CONTROL, Link, LinkRefused
-from host.cluster.peer import bound, listen, short_name
+from host.cluster.peer import Peer, bound, listen, short_name
 from host.config import config_from_json
 from host.confine.process import ConfineError, Needs, confine
 from host.gateway.serve import Edge, new_event_loop
@@ -61,6 +63,7 @@ class WorkerProcess:
         self._stopping: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
         self._at_peers, self._at_control = bound(spec.peer_path), bound(spec.control_path)
+        self._fetcher = RemoteFetcher(Peer(spec.run / EGRESS_SOCKET, spec.slot, {}))
         self._refusal: str | None = None
         config = config_from_json(spec.config)
         self._recorder = Recorder(SystemClock(), self._post_later, config.invocation_logs)
@@ -71,6 +74,7 @@ class WorkerProcess:
             self._recorder,
             slot=spec.slot,
             workers=config.workers,
+            fetcher=self._fetcher,
             marks=marks.of_slot(marks.open_marks(spec.run, config.workers), spec.slot),
         )
 
@@ -79,6 +83,7 @@ class WorkerProcess:
         spec, worker, slot = self._spec, self._worker, self._spec.slot
         async with AsyncExitStack() as stack:
             await worker.build(stack)
+            self._fetcher.start()
             desk = Desk(
                 {
                     Kind.BEGIN: self._begin,
@@ -232,11 +237,13 @@ async def _until(done: Callable[[], bool], seconds: float) -> None:
 
 
 def _run(spec: Any, descriptors: list[int]) -> None:
-    """In a new process."""
+    """In a new process: a worker, or the egress process."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if "egress" in spec:
+        egress_process.run(spec["egress"], descriptors)
+        return
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-
     worker = WorkerProcess(Spec.from_json(spec), sockets)
     worker.confine()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

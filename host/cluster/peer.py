@@ -270,10 +270,14 @@ class Listener:
     def serve(self, server: asyncio.Server) -> None:
         self._server = server
 
-    def close(self) -> None:
-        """Take no more links and end those there are, after what they have to send."""
+    def stop(self) -> None:
+        """Take no more links."""
         if self._server is not None:
             self._server.close()
+
+    def close(self) -> None:
+        """Take no more links and end those there are, after what they have to send."""
+        self.stop()
         for link in list(self.links):
             link.close()
 

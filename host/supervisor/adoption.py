@@ -54,19 +54,26 @@ def _socket_files(run: Path) -> list[Path]:
 
 
 async def _look(path: Path) -> Found | None:
-    try:
-        pid = _listener_of(path)
-        pidfd = os.pidfd_open(pid)
-    except OSError:
+    born = listener(path)
+    if born is None:
         for stale in (path, path.with_name(path.name.replace("worker-", "peer-", 1))):
             stale.unlink(missing_ok=True)
         return None
     answer = await _answer(path, Kind.WHO, None)
     if answer is None:
-        _log.warn("worker_strange", pid=pid, socket=path.name)
-        await end(Born(pid, pidfd))
+        _log.warn("worker_strange", pid=born.pid, socket=path.name)
+        await end(born)
         return None
-    return Found(Spec.from_json(answer["spec"]), Born(pid, pidfd), answer["state"])
+    return Found(Spec.from_json(answer["spec"]), born, answer["state"])
+
+
+def listener(path: Path) -> Born | None:
+    """The process that listens at `path`, if there is one."""
+    try:
+        pid = _listener_of(path)
+        return Born(pid, os.pidfd_open(pid))
+    except OSError:
+        return None
 
 
 def _listener_of(path: Path) -> int:

@@ -20,12 +20,14 @@ Invariants:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from host.actors.ports import STOPPING, Answer, no_owner
 from host.actors.transaction import Transaction
-from host.actors.turn import Turn
+from host.actors.turn import Edit, Turn
 from host.model.errors import (
     ActorCrashedError,
     ActorError,
@@ -33,16 +35,19 @@ from host.model.errors import (
     ActorOverloadedError,
     ActorTypeNotFoundError,
     StorageBroken,
+    TenureError,
+    Unavailable,
+    UsageError,
 )
 from host.model.ids import ActorId
-from host.model.limits import Limits
+from host.model.limits import LIMITS, Limits
 from host.model.version import Version
 from host.sandbox.call import Call
 from host.sandbox.engine import SandboxError
 from host.sandbox.instance import ALARM, FETCH, Instance
 from host.sandbox.outcome import Outcome
-from host.sandbox.ports import World
-from host.storage.keys import actor_key, alarm_key, state_prefix
+from host.sandbox.ports import Refusal, World
+from host.storage.keys import actor_key, actor_use_key, alarm_key, state_prefix
 from host.storage.ports import Write
 from host.storage.records import ActorRecord, decode_actor_record
 from host.telemetry import log
@@ -51,6 +56,9 @@ if TYPE_CHECKING:
     from host.actors.directory import Directory
 
 GATE_BROKEN = "the write of this turn could not be made durable: whether it is kept is unknown until the host restarts"
+
+USE_NOTED_EVERY_MS = 600_000
+"""How exactly it is known when an actor had its last turn: a write for each read would be too much."""
 
 _log = log.get("actors")
 
@@ -77,6 +85,7 @@ class Actor:
         "_prefix",
         "_record",
         "_running",
+        "_use_due_ms",
         "_waiting_bytes",
         "activation",
         "call",
@@ -95,6 +104,7 @@ class Actor:
         self._waiting_bytes = 0
         self._prefix = state_prefix(actor)
         self._committed = 0
+        self._use_due_ms = 0.0  # 0: when it is due to be noted again is not known
         stored = directory.engine.get(actor_key(actor))
         self._record = ActorRecord() if stored is None else decode_actor_record(stored)
 
@@ -155,6 +165,9 @@ class Actor:
             if turn.due_ms is not None and turn.due_ms != self._record.alarm_ms:
                 self._skip_alarm(turn, turn.due_ms)
                 continue
+            if isinstance(turn, Edit):
+                self._edit(turn)
+                continue
             try:
                 self._start(turn)
             except ActorError as error:
@@ -206,6 +219,31 @@ class Actor:
         self.call = call
         call.start(turn.export, *turn.parameters)
 
+    def _edit(self, turn: Edit) -> None:
+        """The activation goes first: what its guest remembers of the storage is no longer so."""
+        directory = self._directory
+        self.drop()
+        version = directory.owner(self.id.tenant, self.id.type)
+        limits = LIMITS if version is None else version.limits
+        storage = Transaction(directory.engine, self.id, self._prefix, self._record, limits)
+        answer: Answer = b""
+        try:
+            if directory.stopping:
+                raise Unavailable(f"This host cannot do it now: {STOPPING}.")
+            besides = turn.work(storage, self._record)
+            self._commit(storage, True, besides)
+            if turn.erases:
+                self._record, self._use_due_ms = ActorRecord(), 0.0
+        except Refusal as refusal:
+            turn.refusal, answer = UsageError(f"{refusal.name}: {refusal.message}."), ActorError("refused")
+        except TenureError as error:
+            turn.refusal, answer = error, ActorError("refused")
+        except (OSError, ValueError) as error:
+            _log.error("edit_failed", tenant=self.id.tenant, type=self.id.type, error=error)
+            turn.refusal, answer = Unavailable("The host could not store it. Try again."), ActorError("refused")
+        self._answer(turn, answer)
+        directory.committer.flush()  # an edit may run outside of a round
+
     def _activate(self, version: Version) -> Activation:
         try:
             instance = self._directory.library.instance(version.artifact, version.limits)
@@ -248,13 +286,32 @@ class Actor:
             self._directory.committer.flush()  # a guest is stopped between rounds, whose end would have done it
         self._next()
 
-    def _commit(self, storage: Transaction, success: bool) -> None:
-        writes, record = storage.batch(success, self._directory.clock.now(), self._record.alarm_ms)
+    def _commit(self, storage: Transaction, success: bool, besides: Sequence[Write] = ()) -> None:
+        now_ms = self._directory.clock.now()
+        writes, record = storage.batch(success, now_ms, self._record.alarm_ms)
+        if now_ms >= self._use_due_ms:
+            self._note_use(now_ms, writes, record)
+        writes += besides
         if writes:
             self._committed = self._directory.committer.write(writes)
             before, self._record = self._record, record
             if record.alarm_ms is not None and record.alarm_ms != before.alarm_ms:
                 self._directory.alarm_changed(record.alarm_ms)
+
+    def _note_use(self, now_ms: float, writes: list[Write], record: ActorRecord) -> None:
+        """That the actor had a turn, with what the turn writes; alone it waits for nobody and may be lost."""
+        key = actor_use_key(self.id)
+        stored = self._directory.engine.get(key) if self._use_due_ms == 0.0 else None
+        if stored is not None and int(stored) + USE_NOTED_EVERY_MS > now_ms:
+            self._use_due_ms = int(stored) + USE_NOTED_EVERY_MS
+        elif record.created_ms:  # else there is no actor yet: nothing of it is stored
+            self._use_due_ms = now_ms + USE_NOTED_EVERY_MS
+            note = (key, b"%d" % now_ms)
+            if writes:
+                writes.append(note)
+            else:
+                with suppress(OSError, StorageBroken):
+                    self._directory.committer.write([note])
 
     def _note(self, call: Call, turn: Turn, activation: Activation, outcome: Outcome) -> None:
         """Tell the world how the turn went and, of one that is traced, how long its commit took."""

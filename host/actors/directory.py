@@ -14,7 +14,7 @@ from collections.abc import Callable
 from host.actors.actor import Actor
 from host.actors.deadlock import Rings, path_text
 from host.actors.ports import STOPPING, Owner, Refused, WorldOf, no_owner, nothing_refused
-from host.actors.turn import Turn
+from host.actors.turn import Edit, Turn
 from host.model.clock import Clock, TimerHandle
 from host.model.errors import (
     ActorCrashedError,
@@ -24,7 +24,7 @@ from host.model.errors import (
     ActorTypeNotFoundError,
 )
 from host.model.ids import ActorId
-from host.model.limits import HostLimits, Limits
+from host.model.limits import LIMITS, HostLimits, Limits
 from host.model.trace import Trace
 from host.sandbox.call import Call
 from host.sandbox.library import Library
@@ -94,6 +94,16 @@ class Directory:
             return
         self._idle.pop(actor, None)
         found.deliver(turn, limits)
+
+    def edit(self, actor: ActorId, turn: Edit) -> None:
+        """Have `turn` done in its place among the actor's turns, whether a function exports its class or not.
+
+        Raises OSError, ValueError when the actor cannot be read.
+        """
+        version = self.owner(actor.tenant, actor.type)
+        found = self._resident(actor)
+        self._idle.pop(actor, None)
+        found.deliver(turn, LIMITS if version is None else version.limits)
 
     def _admit(self, actor: ActorId, chain: tuple[ActorId, ...]) -> tuple[Actor, Limits]:
         """The actor in memory, and the limits it lives under. Raises the ActorError that refuses the call."""

@@ -61,7 +61,8 @@ class TenantState:
         while found := self._engine.scan(start, end, limit=KEYS_AT_ONCE):
             write([(key, None) for key, _ in found])
             await asyncio.sleep(0)
-        drops: list[Write] = [(keys.actor_key(actor), None), (keys.dead_alarm_key(actor), None)]
+        own = (keys.actor_key(actor), keys.actor_use_key(actor), keys.dead_alarm_key(actor))
+        drops: list[Write] = [(key, None) for key in own]
         record = self._engine.get(keys.actor_key(actor))
         if record is not None and (due_ms := decode_actor_record(record).alarm_ms) is not None:
             drops.append((keys.alarm_key(due_ms, actor), None))

@@ -184,6 +184,10 @@ class Transaction:
             raise GuestFault("an alarm's time is a Date's")
         self._alarm, self._alarm_set = (None if at_ms is None else max(float(int(at_ms)), 0.0)), True
 
+    def created(self, created_ms: int) -> None:
+        """The actor was made then, somewhere else or before: for an import."""
+        self._record = self._record._replace(created_ms=created_ms)
+
     def ready(self) -> None:
         if self.is_ready:
             raise GuestFault("an actor becomes ready once")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from host.actors.ports import Reply
+from host.actors.transaction import Transaction
 from host.model.errors import (
     ACTOR_ERRORS,
     ActorCrashedError,
@@ -13,12 +15,18 @@ from host.model.errors import (
     ActorMethodError,
     ActorMethodTimeoutError,
     BlockConcurrencyTimeoutError,
+    TenureError,
 )
 from host.model.ids import ActorId
 from host.model.limits import Limits
 from host.model.message import CallContext, HttpRequest
 from host.sandbox.instance import ALARM, FETCH, INVOKE, Export
 from host.sandbox.outcome import Outcome
+from host.storage.ports import Write
+from host.storage.records import ActorRecord
+
+EditWork = Callable[[Transaction, ActorRecord], list[Write]]
+"""Takes the actor's storage as the work is to see and change it, and its record."""
 
 
 class Turn:
@@ -79,6 +87,22 @@ def _thrown(outcome: Outcome) -> ActorError:
         cause = outcome.cause or (outcome.name if known is ActorMethodError else "")
         return known(outcome.message, cause=cause, stack=outcome.stack)
     return ActorMethodError(outcome.message, cause=outcome.name, stack=outcome.stack)
+
+
+class Edit(Turn):
+    """What is done to an actor's storage without its guest, in its place among the turns: all of it or nothing.
+
+    `work` writes to the transaction and gives what is to be written with it; it raises TenureError to leave everything
+    as it was, which is then kept as `refusal`. `erases`: it removes the actor, record and all.
+    """
+
+    __slots__ = ("erases", "refusal", "work")
+
+    def __init__(self, work: EditWork, reply: Reply, *, erases: bool = False) -> None:
+        super().__init__(INVOKE, (), "an edit", CallContext(), reply)
+        self.work = work
+        self.erases = erases
+        self.refusal: TenureError | None = None
 
 
 def invoke(method: bytes, arguments: bytes, context: CallContext, reply: Reply) -> Turn:

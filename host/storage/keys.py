@@ -35,6 +35,7 @@ class Kind(IntEnum):
     ACTOR = 0x11  # text tenant, text actor type, text name -> ActorRecord
     ALARM = 0x12  # u64 due ms, text tenant, text actor type, text name -> retry count so far, as decimal text
     DEAD_ALARM = 0x13  # text tenant, text actor type, text name -> JSON
+    ACTOR_USE = 0x14  # text tenant, text actor type, text name -> when it last had a turn, ms as decimal text
 
     TENANT = 0x20  # text tenant -> JSON
     FUNCTION = 0x21  # text tenant, text function id -> JSON
@@ -59,6 +60,7 @@ _STATE, _ACTOR, _ALARM, _DEAD_ALARM, _TENANT, _FUNCTION, _VERSION, _API_KEY = (
     )
 )
 _API_KEY_USE, _SECRET, _KEPT_REPLY = (bytes([kind]) for kind in (Kind.API_KEY_USE, Kind.SECRET, Kind.KEPT_REPLY))
+_ACTOR_USE = bytes([Kind.ACTOR_USE])
 _END = b"\x00\x01"
 _U64_MAX = (1 << 64) - 1
 
@@ -113,6 +115,16 @@ def actor_key(actor: ActorId) -> bytes:
 def actors_range(tenant: str, actor_type: str | None = None) -> Range:
     """A tenant's actors, in order of (type, name), or those of one type in order of name."""
     return under(_ACTOR + _text(tenant) + (b"" if actor_type is None else _text(actor_type)))
+
+
+def actors_named(tenant: str, actor_type: str, beginning: str) -> Range:
+    """A tenant's actors of a type whose name begins so, in order of name."""
+    return under(_ACTOR + _text(tenant) + _text(actor_type) + _text(beginning)[: -len(_END)])
+
+
+def actor_use_key(actor: ActorId) -> bytes:
+    """Shape: 14, text tenant, text actor type, text name."""
+    return _ACTOR_USE + _actor(actor)
 
 
 def actors_after(actor: ActorId) -> bytes:
@@ -173,6 +185,7 @@ ACTOR_DATA: dict[str, Range] = {
     "actors": under(_ACTOR),
     "alarms": ALARMS,
     "dead alarms": under(_DEAD_ALARM),
+    "uses": under(_ACTOR_USE),
 }
 """The kinds of keys that are in the shard of their actor, by name."""
 
@@ -182,7 +195,7 @@ def actor_part(key: bytes) -> tuple[ActorId, bytes]:
     all there is). Raises ValueError for any other key.
     """
     at = 9 if key[:1] == _ALARM else 1
-    if key[:1] not in (_STATE, _ACTOR, _ALARM, _DEAD_ALARM) or len(key) < at:
+    if key[:1] not in (_STATE, _ACTOR, _ALARM, _DEAD_ALARM, _ACTOR_USE) or len(key) < at:
         raise ValueError("not a key of an actor")
     texts, end = _read_texts(key, at, 3)
     return ActorId(*texts), key[:end]

@@ -39,6 +39,13 @@ class MemoryEngine:
                 keys.reverse()
             return [(key, self._values[key]) for key in keys[:limit]]
 
+    def snapshot(self) -> MemoryEngine:
+        with self._lock:
+            self._check_open()
+            copy = MemoryEngine()
+            copy._values, copy._keys = dict(self._values), list(self._keys)
+            return copy
+
     def write(self, batch: Iterable[Write]) -> None:
         writes = list(batch)  # all of it, before anything is applied: the iterable may raise half-way
         with self._lock:

@@ -26,13 +26,21 @@ Write = tuple[bytes, bytes | None] | DeleteRange
 """(key, value) to put, (key, None) to delete, or a range to delete."""
 
 
-class Engine(Protocol):
-    def get(self, key: bytes) -> bytes | None: ...
-
+class Scanned(Protocol):
     def scan(
         self, start: bytes, end: bytes, *, reverse: bool = False, limit: int | None = None
     ) -> list[tuple[bytes, bytes]]:
-        """Pairs with start <= key < end, ascending, or descending from `end` if `reverse`."""
+        """Pairs with start <= key < end, ascending, or descending from `end` if `reverse`. Raises OSError."""
+        ...
+
+
+class Engine(Scanned, Protocol):
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def snapshot(self) -> Scanned:
+        """All that is written by now, and nothing that is written later; for one thread at a time. It has to be dropped
+        before `close`, which otherwise lets go of the folder only when it is.
+        """
         ...
 
     def write(self, batch: Iterable[Write]) -> None:

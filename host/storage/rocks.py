@@ -8,6 +8,8 @@ Tuned for many small values that are written far more often than they are scanne
 - Logs are not recycled, although that makes syncs cheaper: recovery of several recycled logs can drop records
   (facebook/rocksdb pull request 12918).
 - A scan bounds its iterator above only. rocksdict 0.3.29 applies a lower bound as an upper one; seeking does its work.
+- A snapshot is an iterator that is sought again for each scan: those that rocksdict's own snapshots make read what is
+  there now.
 - A scan asks the iterator for its status at the end, so that a read error is never taken for the end of the data.
 - A write makes a batch of its own: rocksdict consumes a batch as it writes it.
 
@@ -24,10 +26,12 @@ from pathlib import Path
 from rocksdict import (
     BlockBasedOptions,
     Cache,
+    Checkpoint,
     DBCompressionType,
     DBRecoveryMode,
     Options,
     Rdict,
+    RdictIter,
     ReadOptions,
     WriteBatch,
 )
@@ -71,31 +75,35 @@ class RocksEngine:
     def scan(
         self, start: bytes, end: bytes, *, reverse: bool = False, limit: int | None = None
     ) -> list[tuple[bytes, bytes]]:
-        if start >= end or limit == 0:
-            return []
-        bounds = ReadOptions()
-        bounds.set_iterate_upper_bound(end)
-        found: list[tuple[bytes, bytes]] = []
         try:
-            cursor = self._db.iter(bounds)
-            if reverse:
-                cursor.seek_to_last()  # of what is below `end`
-                step = cursor.prev
-            else:
-                cursor.seek(start)
-                step = cursor.next
-            while cursor.valid():
-                key: bytes = cursor.key()
-                if reverse and key < start:
-                    break
-                found.append((key, cursor.value()))
-                if len(found) == limit:
-                    break
-                step()
-            cursor.status()
+            bounds = ReadOptions()
+            bounds.set_iterate_upper_bound(end)
+            return _scan(self._db.iter(bounds), start, end, reverse, limit)
         except Exception as error:
             raise self._failure("read", error) from error
-        return found
+
+    def snapshot(self) -> RocksSnapshot:
+        try:
+            return RocksSnapshot(self._db.iter(), self.path)
+        except Exception as error:
+            raise self._failure("read", error) from error
+
+    def checkpoint(self, folder: Path) -> None:
+        """Put a copy of all that is written by now into `folder`, which is made: an engine of its own, opened like any
+        other. Files that never change are linked, if `folder` is on the same disk; what is in memory is written to a
+        file first. Blocks, without the GIL. Raises OSError, also when there is such a folder.
+        """
+        try:
+            Checkpoint(self._db).create_checkpoint(str(folder))
+        except Exception as error:
+            raise self._failure("copy", error) from error
+
+    def flush(self) -> None:
+        """Write what is in memory to a file: a checkpoint that follows takes less time. Blocks. Raises OSError."""
+        try:
+            self._db.flush()
+        except Exception as error:
+            raise self._failure("write", error) from error
 
     def write(self, batch: Iterable[Write]) -> None:
         pending = WriteBatch(True)
@@ -138,6 +146,47 @@ class RocksEngine:
     def _failure(self, action: str, error: Exception) -> OSError:
         reason = "it is closed" if self._closed else _first_line(str(error))
         return OSError(f"cannot {action} the storage in {self.path}: {reason}")
+
+
+class RocksSnapshot:
+    """`ports.Scanned`: an engine's data as they were when `cursor` was made. For one thread at a time."""
+
+    def __init__(self, cursor: RdictIter, path: Path) -> None:
+        self._cursor = cursor
+        self._path = path
+
+    def scan(
+        self, start: bytes, end: bytes, *, reverse: bool = False, limit: int | None = None
+    ) -> list[tuple[bytes, bytes]]:
+        try:
+            return _scan(self._cursor, start, end, reverse, limit)
+        except Exception as error:
+            raise OSError(f"cannot read the storage in {self._path}: {_first_line(str(error))}") from error
+
+
+def _scan(cursor: RdictIter, start: bytes, end: bytes, reverse: bool, limit: int | None) -> list[tuple[bytes, bytes]]:
+    found: list[tuple[bytes, bytes]] = []
+    if start >= end or limit == 0:
+        return found
+    if reverse:
+        cursor.seek_for_prev(end)
+        step = cursor.prev
+    else:
+        cursor.seek(start)
+        step = cursor.next
+    while cursor.valid():
+        key: bytes = cursor.key()
+        if key >= end and reverse:
+            step()
+            continue
+        if not start <= key < end:
+            break
+        found.append((key, cursor.value()))
+        if len(found) == limit:
+            break
+        step()
+    cursor.status()
+    return found
 
 
 def _options(cache_bytes: int) -> Options:

@@ -55,6 +55,18 @@ def engine(lab: Lab) -> Engine:
     return lab.engine
 
 
+def test_a_snapshot_keeps_what_was_written_before_it_and_nothing_else(lab: Lab) -> None:
+    engine = lab.engine
+    engine.write([(b"a", b"1"), (b"b", b"2"), (b"c", b"3")])
+    snapshot = engine.snapshot()
+    engine.write([(b"a", b"9"), (b"b", None), (b"d", b"4"), DeleteRange(b"c", b"d")])
+    assert snapshot.scan(*ALL) == [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]
+    assert snapshot.scan(b"a", b"c", reverse=True, limit=1) == [(b"b", b"2")]
+    assert engine.scan(*ALL) == [(b"a", b"9"), (b"d", b"4")]
+    del snapshot
+    assert lab.reopen().scan(*ALL) == [(b"a", b"9"), (b"d", b"4")]
+
+
 def test_a_batch_is_seen_as_soon_as_write_returns(engine: Engine) -> None:
     engine.write([(b"a", b"1"), (b"b", b"2")])
     assert (engine.get(b"a"), engine.get(b"b"), engine.get(b"c")) == (b"1", b"2", None)
@@ -393,3 +405,21 @@ def test_properties_tell_the_operator_about_the_engine(tmp_path: Path) -> None:
     assert engine.property("rocksdb.estimate-num-keys") == "1"
     assert engine.property("rocksdb.no-such-thing") is None
     engine.close()
+
+
+def test_a_checkpoint_is_an_engine_with_all_that_was_written_before_it(tmp_path: Path) -> None:
+    """Although nothing of it was synced, and although its files are linked and not copied."""
+    engine = RocksEngine(tmp_path / "state")
+    engine.write([(b"%04d" % number, os.urandom(1_000)) for number in range(1_000)])
+    engine.flush()
+    engine.write([(b"last", b"1")])
+    before = engine.scan(*ALL)
+    engine.checkpoint(tmp_path / "copy")
+    with pytest.raises(OSError, match="cannot copy"):
+        engine.checkpoint(tmp_path / "copy")
+    engine.write([DeleteRange(b"0", b"9"), (b"last", b"2")])
+    copy = RocksEngine(tmp_path / "copy")
+    assert copy.scan(*ALL) == before
+    assert any(path.stat().st_nlink > 1 for path in (tmp_path / "copy").glob("*.sst"))
+    engine.close()
+    copy.close()

@@ -38,7 +38,7 @@ from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
 from host.storage.commit import Committer
 from host.storage.memory import MemoryEngine
-from host.storage.ports import Engine, Write
+from host.storage.ports import Engine, Scanned, Write
 from host.telemetry.batch import decode_batch
 from host.telemetry.recorder import Recorder
 from tests.kit.bundles import CACHE, ROOT, component_of, manifest_of
@@ -111,6 +111,10 @@ class Disk:
     ) -> list[tuple[bytes, bytes]]:
         self._check_read()
         return self.engine.scan(start, end, reverse=reverse, limit=limit)
+
+    def snapshot(self) -> Scanned:
+        self._check_read()
+        return self.engine.snapshot()
 
     def write(self, batch: Iterable[Write]) -> None:
         if self.write_error is not None:

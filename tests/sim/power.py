@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from host.storage.memory import MemoryEngine
-from host.storage.ports import Write
+from host.storage.ports import Scanned, Write
 
 OFF = "the power is off"
 
@@ -40,6 +40,10 @@ class PowerEngine:
     ) -> list[tuple[bytes, bytes]]:
         self._check()
         return self.memory.scan(start, end, reverse=reverse, limit=limit)
+
+    def snapshot(self) -> Scanned:
+        self._check()
+        return self.memory.snapshot()
 
     def write(self, batch: Iterable[Write]) -> None:
         self._check()

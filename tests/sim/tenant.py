@@ -27,7 +27,7 @@ from host.model.errors import (
 from host.model.ids import ActorId
 from host.model.limits import HOST_LIMITS, LIMITS
 from host.model.message import CallContext, HttpResponse
-from host.storage.keys import ALARMS, actor_key, dead_alarm_key, decode_alarm, state_prefix
+from host.storage.keys import ALARMS, actor_key, actor_use_key, dead_alarm_key, decode_alarm, state_prefix
 from host.storage.records import ActorRecord, decode_actor_record
 from tests.kit.rooms import TENANT, Rooms, open_rooms, version_of
 from tests.sim.model import Actor, Step, Stopped, Thrown, seen
@@ -166,7 +166,11 @@ class Tenant:
         for name in NAMES:
             actor = ActorId(TENANT, "Probe", name)
             prefix = state_prefix(actor)
-            left -= {key for key in left if key.startswith(prefix)} | {actor_key(actor), dead_alarm_key(actor)}
+            left -= {key for key in left if key.startswith(prefix)} | {
+                actor_key(actor),
+                actor_use_key(actor),
+                dead_alarm_key(actor),
+            }
         alarms = {(ActorId(TENANT, "Probe", name), model.alarm_ms) for name, model in self.models.items()}
         for key, retries in engine.scan(*ALARMS):
             due_ms, actor = decode_alarm(key)

@@ -24,7 +24,7 @@ from host.storage.commit import (
     _SyncThread,
 )
 from host.storage.memory import MemoryEngine
-from host.storage.ports import Engine, Write
+from host.storage.ports import Engine, Scanned, Write
 from host.storage.rocks import RocksEngine
 from host.telemetry import log
 
@@ -51,6 +51,9 @@ class Disk:
         self, start: bytes, end: bytes, *, reverse: bool = False, limit: int | None = None
     ) -> list[tuple[bytes, bytes]]:
         return self._engine.scan(start, end, reverse=reverse, limit=limit)
+
+    def snapshot(self) -> Scanned:
+        return self._engine.snapshot()
 
     def write(self, batch: Iterable[Write]) -> None:
         self._engine.write(batch)

@@ -82,6 +82,13 @@ def test_the_ranges_of_the_registry_hold_theirs_only(tenant: str, function: str,
     assert inside(version, keys.versions_range(tenant, function)) == ((tenant, function) == (tenant2, function2))
 
 
+@given(actors, actors, st.text(max_size=3))
+def test_a_range_of_names_holds_those_that_begin_so(one: ActorId, other: ActorId, beginning: str) -> None:
+    low, high = keys.actors_named(one.tenant, one.type, beginning)
+    here = (one.tenant, one.type) == (other.tenant, other.type)
+    assert inside(keys.actor_key(other), (low, high)) == (here and other.name.startswith(beginning))
+
+
 @given(actors, u64s, u64s)
 def test_the_due_range_holds_what_is_due_and_not_what_comes_later(actor: ActorId, due_ms: int, until_ms: int) -> None:
     assert inside(keys.alarm_key(due_ms, actor), keys.alarms_due(until_ms)) == (due_ms <= until_ms)
@@ -96,6 +103,7 @@ def test_no_kind_lies_in_the_range_of_another(actor: ActorId, due_ms: int, diges
         Kind.ACTOR: keys.actor_key(actor),
         Kind.ALARM: keys.alarm_key(due_ms, actor),
         Kind.DEAD_ALARM: keys.dead_alarm_key(actor),
+        Kind.ACTOR_USE: keys.actor_use_key(actor),
         Kind.TENANT: keys.tenant_key(actor.tenant),
         Kind.FUNCTION: keys.function_key(actor.tenant, actor.type),
         Kind.VERSION: keys.version_key(actor.tenant, actor.type, 1),
@@ -172,6 +180,7 @@ def test_the_bytes_of_the_layout_are_these() -> None:
     assert keys.actor_key(alice) == b"\x11" + suffix
     assert keys.alarm_key(1_700_000_000_000, alice) == b"\x12\x00\x00\x01\x8b\xcf\xe5\x68\x00" + suffix
     assert keys.dead_alarm_key(alice) == b"\x13" + suffix
+    assert keys.actor_use_key(alice) == b"\x14" + suffix
     assert keys.tenant_key("a\x00b") == b"\x20a\x00\xffb\x00\x01"
     assert keys.function_key("bank", "f") == b"\x21bank\x00\x01f\x00\x01"
     assert keys.version_key("bank", "f", 258) == b"\x22bank\x00\x01f\x00\x01\x00\x00\x01\x02"

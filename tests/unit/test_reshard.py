@@ -30,6 +30,7 @@ def records(actor: ActorId, number: int) -> list[Write]:
         (prefix + b"balance", b"%d" % number),
         (prefix + b"\x00\x01odd", os.urandom(200)),
         (keys.alarm_key(5_000 + number, actor), b"0"),
+        (keys.actor_use_key(actor), b"1700000000000"),
     ]
     return [*found, (keys.dead_alarm_key(actor), b"{}")] if number % 7 == 0 else found
 
@@ -82,10 +83,10 @@ def test_a_new_folder_gets_as_many_shards_as_it_was_made_with_for_good(tmp_path:
 @pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 3), (3, 1)])
 def test_every_record_is_there_after_a_reshard_and_in_its_shard(before: int, after: int, tmp_path: Path) -> None:
     written = fill(tmp_path, before)
-    assert len(written) == 4 * len(ACTORS) + len(range(0, len(ACTORS), 7))
+    assert len(written) == 5 * len(ACTORS) + len(range(0, len(ACTORS), 7))
     old, new, tally = reshard_folder(tmp_path, after, quiet)
     assert (old.shards, new.shards, tally.total) == (before, after, len(written))
-    assert tally.records == {"state": 1200, "actors": 600, "alarms": 600, "dead alarms": 86}
+    assert tally.records == {"state": 1200, "actors": 600, "alarms": 600, "dead alarms": 86, "uses": 600}
     assert state(tmp_path) == written
     assert sorted(path.name for path in tmp_path.glob("shards*")) == ["shards-2"]
     assert reshard_folder(tmp_path, before, quiet)[1] == Layout(before, "shards-3")

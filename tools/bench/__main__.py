@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from host.config import worker_count
 from tools.bench.load import LoadGenerator
 from tools.bench.report import Results, medians, table
 from tools.bench.subjects import Subject, Tenure, Workerd
 from tools.bench.workloads import Plan, Repetition, WrongAnswer
+from tools.machine import Origin, origin
 
 SUBJECTS = ("tenure", "workerd")
 
@@ -27,6 +28,7 @@ def main() -> int:
     if options.quick:
         plan = Plan(seconds=1, warm_up_s=0.3, touches=min(options.touches, 1_000), settle_s=0.5)
     repetitions = 1 if options.quick else options.repetitions
+    where = origin()
     names = [options.only] if options.only else list(SUBJECTS)
     results: Results = {name: [] for name in names}
     with tempfile.TemporaryDirectory(prefix="tenure-bench-") as scratch:
@@ -42,9 +44,10 @@ def main() -> int:
                 except WrongAnswer as error:
                     print(f"WRONG: {error}", file=sys.stderr)
                     return 1
-    print("\n" + table(results))
+    print(f"\n{where.text} {describe(options)}\n\n{table(results)}")
     if options.out:
-        options.out.write_text(json.dumps(_record(results, plan), indent=2) + "\n")
+        record = _record(results, plan, where, worker_count(options.workers))
+        options.out.write_text(json.dumps(record, indent=2) + "\n")
         print(f"\nwritten to {options.out}")
     return 0
 
@@ -59,19 +62,19 @@ def _measure(subject: Subject, generator: LoadGenerator, plan: Plan) -> dict[str
 
 def _subject(name: str, folder: Path, options: argparse.Namespace) -> Subject:
     if name == "tenure":
-        return Tenure(folder, options.touch_seconds)
+        return Tenure(folder, options.touch_seconds, options.workers)
     return Workerd(folder, options.touch_seconds)
 
 
-def _record(results: Results, plan: Plan) -> dict[str, Any]:
+def describe(options: argparse.Namespace) -> str:
+    return f"Tenure with {worker_count(options.workers)} workers."
+
+
+def _record(results: Results, plan: Plan, where: Origin, workers: int) -> dict[str, Any]:
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "cpus": os.cpu_count(),
-            "system": platform.platform(),
-            "python": platform.python_version(),
-            "load_1_min": os.getloadavg()[0],
-        },
+        "origin": asdict(where),
+        "workers": workers,
         "plan": {"seconds": plan.seconds, "touches": plan.touches},
         "medians": medians(results),
         "repetitions": results,
@@ -87,6 +90,7 @@ def _options() -> argparse.Namespace:
         "--touch-seconds", type=float, default=90.0, metavar="S", help="time limit of the first touches"
     )
     parser.add_argument("--only", choices=SUBJECTS)
+    parser.add_argument("--workers", type=int, metavar="N", help="worker processes of tenure (the number of cores)")
     parser.add_argument("--quick", action="store_true", help="one short repetition, about a minute")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all figures as JSON")
     return parser.parse_args()

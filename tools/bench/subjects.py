@@ -20,6 +20,9 @@ from tests.kit.process import HostProcess, free_port, tree
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKERD = Path(__file__).with_name("workerd")
+ACTIVATIONS_MAX, IDLE_S = 100_000, 3_600
+"""Nothing leaves memory while it is measured: workerd, which is measured beside it, keeps what was touched too."""
+
 _DEADLINE_S = 60.0
 
 
@@ -35,6 +38,9 @@ class Subject(Protocol):
 
     @property
     def pid(self) -> int: ...
+    def activated(self) -> int | None:
+        """Actors in memory, where the host tells."""
+
     def start(self) -> None:
         """Start on an empty data folder, ready for requests."""
 
@@ -49,15 +55,22 @@ class Tenure:
     name = "tenure"
     hello_path = "/"
 
-    def __init__(self, folder: Path, touch_s: float) -> None:
+    def __init__(self, folder: Path, touch_s: float, workers: int | None = None) -> None:
+        """`workers`: processes that run guests; as many as the host itself decides if None."""
         self.touch_s = touch_s
-        self._host = HostProcess(folder / "tenure")
+        flags = ["--max-activations", str(ACTIVATIONS_MAX), "--activation-idle-seconds", str(IDLE_S)]
+        if workers is not None:
+            flags += ["--workers", str(workers)]
+        self._host = HostProcess(folder / "tenure", flags=flags)
         self.address = f"127.0.0.1:{self._host.port}"
         self.account_host = self.hello_host = ""
 
     @property
     def pid(self) -> int:
         return self._host.pid
+
+    def activated(self) -> int | None:
+        return int(self._host.status()["activations"])
 
     def start(self) -> None:
         self._host.start()
@@ -91,6 +104,9 @@ class Workerd:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    def activated(self) -> int | None:
+        return None
 
     def start(self) -> None:
         install_workerd()

@@ -58,6 +58,7 @@ class Repetition:
         self._check_books()
         self._touch()
         self._restart()
+        self._check_books()
         return self.figures
 
     def _hello(self) -> None:
@@ -100,6 +101,8 @@ class Repetition:
         seconds = time.monotonic() - began
         if json.loads(reply) != {"account": "hot0", "balance": before + 1}:
             raise WrongAnswer(f"{subject.name} had {before} before the restart and answered {reply!r} after it")
+        self._acknowledged += 1
+        self._sent += 1
         self.figures["restart_s"] = seconds
         self._say(f"restart to the first durable reply: {seconds:.2f} s")
 
@@ -155,4 +158,8 @@ class Repetition:
     def _memory(self, name: str) -> None:
         memory = memory_of(self._subject.pid)
         self.figures[name] = asdict(memory)
-        self._say(f"{name.replace('_', ', ')}: PSS {memory.pss_mib:.0f} MiB, USS {memory.uss_mib:.0f} MiB")
+        activated = self._subject.activated()
+        self._say(
+            f"{name.replace('_', ', ')}: PSS {memory.pss_mib:.0f} MiB, USS {memory.uss_mib:.0f} MiB in "
+            f"{memory.processes} processes" + (f", {activated:,} actors in memory" if activated is not None else "")
+        )

@@ -1,6 +1,7 @@
 """The control process's own rooms: the registry, publishing, and the admin API. It never runs a guest.
 
-Wiring, as `server`. What it knows of workers goes through `Staff`: they are told what serves and asked for what only
+Wiring, as `server`; what only the admin API needs is imported when that is made, which is when workers serve already.
+What it knows of workers goes through `Staff`: they are told what serves and asked for what only
 they know, whether they are processes or, in `tenure dev` and tests, in this one.
 """
 
@@ -17,13 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from host.admin.app import create_admin_app
-from host.admin.services import AdminServices
 from host.cluster.kinds import Kind
 from host.cluster.link import Link, Reply
 from host.config import ServeConfig
 from host.confine.process import Confined, in_all
-from host.gateway.serve import AsgiApp, HypercornEdge
+from host.gateway.serve import AsgiApp
 from host.model.clock import Clock
 from host.model.errors import TenureError, Unavailable
 from host.model.ids import ActorId, host_label
@@ -108,6 +107,8 @@ class Control:
     async def listen(self, stack: AsyncExitStack, sock: socket.socket) -> None:
         """Answer admin requests from `sock`."""
         self.admin_url = f"http://{self.config.admin._replace(port=sock.getsockname()[1])}"
+        from host.gateway.hypercorn_edge import HypercornEdge
+
         admin = HypercornEdge(self.admin_app(), sock)
         await admin.start()
         stack.push_async_callback(admin.stop, GRACE_S)
@@ -118,6 +119,9 @@ class Control:
 
     def admin_app(self) -> AsgiApp:
         alarms = AllAlarms(self._alarm_sources, lambda actor: self._alarms_of(self._slot_of(actor)))
+        from host.admin.app import create_admin_app
+        from host.admin.services import AdminServices
+
         services = AdminServices(self.registry, self.publisher, self.function_url, self.status, alarms, self.departures)
         return cast(AsgiApp, create_admin_app(services))
 

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from host.bindings.egress import EGRESS_SOCKET
 from host.cluster.kinds import Kind
@@ -45,7 +46,9 @@ from host.supervisor.spec import RUN_FOLDER, Spec
 from host.supervisor.supervisor import Supervisor
 from host.telemetry import log
 from host.telemetry.recorder import HAND_ON_EVERY_S, Recorder
-from host.worker import Worker
+
+if TYPE_CHECKING:
+    from host.worker import Worker
 
 CONTROL_SOCKET = "control.sock"
 """In the run folder: where the control process hears `tenure serve --reload`."""
@@ -67,6 +70,8 @@ class Host:
 
     async def build(self, stack: AsyncExitStack) -> None:
         """Start every room but the listeners. `stack` is told how to stop them. Raises as `running`."""
+        from host.worker import Worker  # the control process, which this is not, starts without it
+
         control = self.control
         await control.build(stack)
         recorder = Recorder(self.clock, self._hand_on_later, self.config.invocation_logs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -23,10 +23,10 @@ from host.cluster.directory import ClusterDirectory
 from host.cluster.kinds import Kind
 from host.cluster.link import Handler, Link, Reply
 from host.cluster.shard import Shard
-from host.config import ServeConfig
+from host.config import EdgeServer, ServeConfig
 from host.confine.process import Confined
 from host.gateway.app import Gateway
-from host.gateway.serve import Edge, HypercornEdge, UvicornEdge
+from host.gateway.serve import AsgiApp, Edge, UvicornEdge
 from host.invoke.pool import HandlerPool
 from host.model.clock import Clock
 from host.model.errors import Unavailable
@@ -82,6 +82,7 @@ class Worker:
         self.scheduler: Scheduler
         self.handlers: HandlerPool
         self._worlds: Worlds
+        self._edge_of = _edge_of(config.edge_server)
 
     async def build(self, stack: AsyncExitStack) -> None:
         """Start every room but the shards and the edge. `stack` is told how to stop them all."""
@@ -145,7 +146,7 @@ class Worker:
 
     def edge(self, sock: socket.socket) -> Edge:
         """What takes requests from `sock` once it is started."""
-        return (UvicornEdge if self.config.edge_server == "uvicorn" else HypercornEdge)(self.gateway(), sock)
+        return self._edge_of(self.gateway(), sock)
 
     def _retire(self, old: Version | None, new: Version | None) -> None:
         if old is not None:
@@ -198,3 +199,12 @@ class Worker:
                 "sync_ms": round(sum(one.sync_s for one in commits) * 1000, 3),
             },
         }
+
+
+def _edge_of(server: EdgeServer) -> Callable[[AsgiApp, socket.socket], Edge]:
+    """Imported while a worker process may still read any file; only where it is asked for."""
+    if server == "uvicorn":
+        return UvicornEdge
+    from host.gateway.hypercorn_edge import HypercornEdge
+
+    return HypercornEdge

@@ -1,7 +1,8 @@
 """How the data plane's ASGI callable gets onto a port: two edges with one small interface.
 
-`UvicornEdge` (uvicorn's httptools protocol) is the fast one and the default; `HypercornEdge` also speaks HTTP/2. Both
-run inside the loop that is running, leave signals alone and write no access log: the host's life belongs to
+`UvicornEdge` (uvicorn's httptools protocol) is the fast one and the default; `hypercorn_edge.HypercornEdge` also speaks
+HTTP/2, in a module of its own because importing Hypercorn is a good part of the time that a host starts in. Both run
+inside the loop that is running, leave signals alone and write no access log: the host's life belongs to
 `host.server`. Neither runs the callable's lifespan.
 """
 
@@ -15,8 +16,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import formatdate
 from typing import Any, Protocol, cast
 
-import hypercorn.asyncio
-import hypercorn.config
 import uvicorn.config
 from uvicorn.server import ServerState
 
@@ -152,55 +151,3 @@ class UvicornEdge:
             for connection in list(cast(set[EdgeProtocol], self._state.connections)):
                 connection.close_if_stuck(now)
         self._timer = loop.call_later(_TICK_S, self._tick)
-
-
-class HypercornEdge:
-    """Hypercorn: HTTP/1.1 and HTTP/2 (prior knowledge), on a listening socket, which it closes when it stops."""
-
-    def __init__(self, app: AsgiApp, sock: socket.socket, limits: EdgeLimits = EDGE_LIMITS) -> None:
-        self._app, self._sock = app, sock
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        config = hypercorn.config.Config()
-        config.accesslog = None
-        config.errorlog = None
-        config.include_server_header = False
-        config.keep_alive_timeout = limits.keep_alive_s
-        config.keep_alive_max_requests = 1_000_000
-        config.h11_max_incomplete_size = limits.head_bytes_max
-        config.h2_max_header_list_size = limits.head_bytes_max
-        config.backlog = limits.backlog
-        self._config = config
-
-    async def start(self) -> None:
-        self._config.bind = [f"fd://{self._sock.detach()}"]
-        app = cast(Any, _WithoutLifespan(self._app))
-        self._task = asyncio.create_task(
-            hypercorn.asyncio.serve(app, self._config, shutdown_trigger=self._stopping.wait, mode="asgi")
-        )
-
-    async def stop(self, grace_s: float) -> None:
-        if self._task is None:
-            return
-        self._config.graceful_timeout = grace_s
-        self._stopping.set()
-        # After a grace that ran out Hypercorn ends as cancelled; there is nothing to tell apart.
-        await asyncio.wait([self._task])
-        if not self._task.cancelled() and (error := self._task.exception()) is not None:
-            raise error
-        self._task = None
-
-
-class _WithoutLifespan:
-    """Answers the lifespan itself: the host's life is not the server's to run."""
-
-    def __init__(self, app: AsgiApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] != "lifespan":
-            await self._app(scope, receive, send)
-            return
-        while (await receive())["type"] != "lifespan.shutdown":
-            await send({"type": "lifespan.startup.complete"})
-        await send({"type": "lifespan.shutdown.complete"})

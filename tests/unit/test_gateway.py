@@ -14,8 +14,9 @@ import orjson
 import pytest
 
 from host.gateway.app import Gateway
+from host.gateway.hypercorn_edge import HypercornEdge
 from host.gateway.limits import EdgeLimits
-from host.gateway.serve import HypercornEdge, UvicornEdge, listening_socket
+from host.gateway.serve import UvicornEdge, listening_socket
 from host.model.errors import ActorOverloadedError, HandlerError, TenureError, Unavailable
 from host.model.limits import LIMITS
 from host.model.manifest import Manifest

@@ -22,6 +22,7 @@ from host.bindings.world import Worlds
 from host.cluster.directory import ClusterDirectory
 from host.cluster.kinds import Kind
 from host.cluster.link import Handler, Link, Reply
+from host.cluster.peer import Dial
 from host.cluster.shard import Shard
 from host.config import EdgeServer, ServeConfig
 from host.confine.process import Confined
@@ -64,6 +65,7 @@ class Worker:
         *,
         slot: int = 0,
         workers: int = 1,
+        dial: Dial | None = None,
         fetcher: Fetching | None = None,
         marks: memoryview | None = None,
     ) -> None:
@@ -73,7 +75,7 @@ class Worker:
         self.recorder = recorder
         self._sampler = Sampler(config.trace_share) if config.otlp_endpoint else None
         self.serving = Serving()
-        self.cluster = ClusterDirectory(slot, workers, layout.shards, clock)
+        self.cluster = ClusterDirectory(slot, workers, layout.shards, clock, dial)
         self.answers: Mapping[int, Handler] = {}
         self.confined = IN_ONE_PROCESS
         self._fetcher = fetcher or Fetcher(config.outbound_permitted)

@@ -23,9 +23,10 @@ from typing import Any
 
 from host import egress_process
 from host.bindings.egress import EGRESS_SOCKET, RemoteFetcher
+from host.cluster.door import Door
 from host.cluster.kinds import Kind
 from host.cluster.link import CONTROL, Link, LinkRefused
-from host.cluster.peer import Peer, bound, listen, short_name
+from host.cluster.peer import Peer, bound, listen
 from host.config import config_from_json
 from host.confine.process import ConfineError, Needs, confine
 from host.gateway.serve import Edge, new_event_loop
@@ -63,7 +64,8 @@ class WorkerProcess:
         self._stopping: set[asyncio.Task[None]] = set()
         self._over = asyncio.Event()
         self._at_peers, self._at_control = bound(spec.peer_path), bound(spec.control_path)
-        self._fetcher = RemoteFetcher(Peer(spec.run / EGRESS_SOCKET, spec.slot, {}))
+        self._door = Door(spec.door_path)
+        self._fetcher = RemoteFetcher(Peer(spec.run / EGRESS_SOCKET, spec.slot, {}, dial=self._door.connect))
         self._refusal: str | None = None
         config = config_from_json(spec.config)
         self._recorder = Recorder(SystemClock(), self._post_later, config.invocation_logs)
@@ -74,6 +76,7 @@ class WorkerProcess:
             self._recorder,
             slot=spec.slot,
             workers=config.workers,
+            dial=self._door.connect,
             fetcher=self._fetcher,
             marks=marks.of_slot(marks.open_marks(spec.run, config.workers), spec.slot),
         )
@@ -83,6 +86,8 @@ class WorkerProcess:
         spec, worker, slot = self._spec, self._worker, self._spec.slot
         async with AsyncExitStack() as stack:
             await worker.build(stack)
+            self._door.open()
+            stack.callback(self._door.close)
             self._fetcher.start()
             desk = Desk(
                 {
@@ -104,7 +109,7 @@ class WorkerProcess:
             stack.callback(control.close)
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminated)
             await self._over.wait()
-        for path in (spec.peer_path, spec.control_path):
+        for path in (spec.peer_path, spec.control_path, spec.door_path):
             path.unlink(missing_ok=True)
 
     def confine(self) -> None:
@@ -117,8 +122,6 @@ class WorkerProcess:
             read=(config.compiled_dir,),
             write=tuple(shards),
             remove=(run,),
-            families=(socket.AF_UNIX,),
-            connects=True,
             owner=config.data_dir.stat().st_uid,
         )
         try:
@@ -176,10 +179,8 @@ class WorkerProcess:
     async def _who(self, _question: object) -> dict[str, Any]:
         return {"spec": self._spec.to_json(), "pid": os.getpid(), "state": self._state}
 
-    async def _hand_over(self, path: str) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as there, short_name(Path(path)) as name:
-            there.connect(name)
-            socket.send_fds(there, [b"listening"], [sock.fileno() for sock in self._sockets])
+    async def _hand_over(self, _question: object) -> None:
+        self._door.give(self._sockets)
 
     async def _cover(self, slots: list[int]) -> None:
         for slot in slots:

@@ -26,7 +26,7 @@ from host.actors.ports import STOPPING, Answer
 from host.actors.turn import Turn
 from host.cluster.kinds import Kind
 from host.cluster.link import Done, Handlers, Link, LinkError, LinkFault, LinkRefused, Reply
-from host.cluster.peer import EVERYTHING, PATIENCE_S, WAITING_MAX, Peer
+from host.cluster.peer import EVERYTHING, PATIENCE_S, WAITING_MAX, Dial, Peer
 from host.cluster.rings import ClusterRings
 from host.cluster.shard import Shard
 from host.cluster.wire import decode_answer, decode_call, encode_answer, encode_call
@@ -63,12 +63,13 @@ class _Held(NamedTuple):
 class ClusterDirectory:
     """Worker `slot` of `workers`, on a data folder of `shards` shards. Everything runs on the loop."""
 
-    def __init__(self, slot: int, workers: int, shards: int, clock: Clock) -> None:
+    def __init__(self, slot: int, workers: int, shards: int, clock: Clock, dial: Dial | None = None) -> None:
         self.slot = slot
         self.shards: dict[int, Shard] = {}
         self._workers = workers
         self._shard_count = shards
         self._clock = clock
+        self._dial = dial
         self._peers: dict[int, Peer] = {}
         self._held: dict[int, deque[_Held]] = {}
         self._places: dict[ActorId, int] = {}  # shards of actors that were called: a hash each time would cost more
@@ -112,7 +113,7 @@ class ClusterDirectory:
         """Worker `slot` is reached at `path` from now on. What was sent to where it was before stays sent."""
         peer = self._peers.get(slot)
         if peer is None:
-            peer = self._peers[slot] = Peer(path, self.slot, {})
+            peer = self._peers[slot] = Peer(path, self.slot, {}, dial=self._dial)
             peer.start()
         else:
             if slot in self._holds:

@@ -27,7 +27,7 @@ class Kind(IntEnum):
     QUIET = 43  # request: seconds of grace -> empty, once it takes no requests and has answered those it had
     LEAVE = 44  # request: seconds of grace -> empty, once its turns have ended and its shards are closed; it ends then
     WHO = 45  # request: nothing -> what it was started with, and whether it serves
-    HAND_OVER = 46  # request: path of a socket -> empty, once the listening sockets were sent there
+    HAND_OVER = 46  # request: nothing -> empty, once the listening sockets were given at the door
     COVER = 47  # request: slots -> empty; from now on it takes requests for these besides its own
     RELOAD = 49  # request, to control: nothing -> how many workers were replaced
     REPLACE_ME = 48  # post, to control: it was told to end, and asks for a successor

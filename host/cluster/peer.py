@@ -14,7 +14,7 @@ import os
 import socket
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +40,10 @@ EVERYTHING = 0
 """The urgency from which on requests are sent while nothing is held."""
 
 
+Dial = Callable[[Path], Awaitable[socket.socket]]
+"""Makes a connection to the socket file at a path. Raises OSError when nobody listens there."""
+
+
 class _Waiting(NamedTuple):
     until: float
     urgency: int
@@ -62,11 +66,13 @@ class Peer:
         on_open: Callable[[Link], None] = lambda link: None,
         on_lost: Callable[[Link], None] = lambda link: None,
         patience_s: float = PATIENCE_S,
+        dial: Dial | None = None,
     ) -> None:
         self.link: Link | None = None
         self._path, self._me, self._handlers = path, me, handlers
         self._told_open, self._told_lost = on_open, on_lost
         self._patience_s = patience_s
+        self._dial = dial or connected
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._expiry: asyncio.TimerHandle | None = None
@@ -77,7 +83,7 @@ class Peer:
     def start(self) -> None:
         """Begin to connect, and go on until there is a link."""
         if self._dialling is None and not self._closed:
-            self._dialling = asyncio.get_running_loop().create_task(self._dial())
+            self._dialling = asyncio.get_running_loop().create_task(self._connect())
 
     @property
     def waiting(self) -> int:
@@ -183,7 +189,7 @@ class Peer:
                 except Exception as error:
                     _log.exception("refusal_not_taken", error)
 
-    async def _dial(self) -> None:
+    async def _connect(self) -> None:
         """Until a link is made: it greets and calls `_opened` later."""
         loop = asyncio.get_running_loop()
         pause_s = RETRY_FIRST_S
@@ -199,7 +205,7 @@ class Peer:
                     self._opened(link)
 
             try:
-                sock = _connected(path)
+                sock = await self._dial(path)
                 transport, _ = await loop.create_unix_connection(
                     lambda opened=opened: Link(self._me, self._handlers, opened, self._lost),  # type: ignore[misc]
                     sock=sock,
@@ -308,9 +314,9 @@ async def listen(
     return listener
 
 
-def bound(path: Path) -> socket.socket:
+def bound(path: Path, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """A socket, mode 0600, that listens at `path`, in place of what a dead process left there. Raises OSError."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, kind)
     try:
         sock.setblocking(False)
         _bind(sock, path)
@@ -333,8 +339,8 @@ def _bind(sock: socket.socket, path: Path) -> None:
     fresh.rename(path)
 
 
-def _connected(path: Path) -> socket.socket:
-    """Raises OSError when nobody listens there."""
+async def connected(path: Path) -> socket.socket:
+    """The `Dial` of a process that may connect itself."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from host.cluster.door import MESSAGE_BYTES_MAX, at_door
 from host.cluster.kinds import Kind
 from host.cluster.link import CONTROL
 from host.cluster.peer import Peer, short_name
@@ -56,8 +56,8 @@ def _socket_files(run: Path) -> list[Path]:
 async def _look(path: Path) -> Found | None:
     born = listener(path)
     if born is None:
-        for stale in (path, path.with_name(path.name.replace("worker-", "peer-", 1))):
-            stale.unlink(missing_ok=True)
+        for kind in ("worker-", "peer-", "door-"):
+            path.with_name(path.name.replace("worker-", kind, 1)).unlink(missing_ok=True)
         return None
     answer = await _answer(path, Kind.WHO, None)
     if answer is None:
@@ -117,20 +117,11 @@ async def end(worker: Born) -> None:
 
 async def listening_sockets(worker: Found) -> list[socket.socket]:
     """Those of all slots, which every worker has. Empty when it does not give them."""
-    path = worker.spec.control_path.with_name(f"hand-over-{secrets.token_hex(4)}.sock")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as here:
-        here.setblocking(False)
-        with short_name(path) as name:
-            here.bind(name)
-        here.listen(1)
-        try:
-            await _answer(worker.spec.control_path, Kind.HAND_OVER, str(path))
-            with here.accept()[0] as there:
-                there.settimeout(ANSWER_S)
-                _, descriptors, _, _ = socket.recv_fds(there, 64, DESCRIPTORS_MAX)
-        except OSError as error:
-            _log.warn("sockets_not_handed_over", slot=worker.spec.slot, error=error)
-            return []
-        finally:
-            path.unlink(missing_ok=True)
+    try:
+        with at_door(worker.spec.door_path) as door:
+            await _answer(worker.spec.control_path, Kind.HAND_OVER, None)
+            _, descriptors, _, _ = socket.recv_fds(door, MESSAGE_BYTES_MAX, DESCRIPTORS_MAX)
+    except OSError as error:
+        _log.warn("sockets_not_handed_over", slot=worker.spec.slot, error=error)
+        return []
     return [socket.socket(fileno=descriptor) for descriptor in descriptors]

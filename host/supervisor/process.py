@@ -8,6 +8,7 @@ import os
 import signal
 from typing import Any
 
+from host.cluster.door import AtDoor
 from host.cluster.kinds import Kind
 from host.cluster.link import CONTROL, Handlers, Link, LinkError
 from host.cluster.peer import Peer
@@ -15,8 +16,11 @@ from host.supervisor.asking import ask
 from host.supervisor.nursery import Born
 from host.supervisor.spec import Spec
 from host.supervisor.staff import Staff
+from host.telemetry import log
 
 JOIN_S = 20.0
+
+_log = log.get("supervisor.process")
 
 
 class StartFailed(Exception):
@@ -38,6 +42,7 @@ class WorkerHandle:
         self._staff = staff
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: Link | None = None
+        self._door: AtDoor | None = None
         asyncio.get_running_loop().add_reader(born.pidfd, self._end)
         self._peer = Peer(spec.control_path, CONTROL, handlers, self._opened, self._lost)
         self._peer.start()
@@ -80,6 +85,8 @@ class WorkerHandle:
     async def close(self) -> None:
         """Look after it no longer; if it is alive it stays so."""
         await self._peer.close()
+        if self._door is not None:
+            self._door.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -94,6 +101,10 @@ class WorkerHandle:
 
     def _opened(self, link: Link) -> None:
         self._link = link
+        try:
+            self._door = AtDoor(self.spec.door_path)
+        except OSError as error:
+            _log.error("door_not_reached", slot=self.spec.slot, error=error)
         task = asyncio.get_running_loop().create_task(self._join(link))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -105,6 +116,9 @@ class WorkerHandle:
 
     def _lost(self, link: Link) -> None:
         self._link = None
+        if self._door is not None:
+            self._door.close()
+            self._door = None
         self._staff.leave(link)
 
 

@@ -34,6 +34,11 @@ class Spec:
         return self.run / f"peer-{self.slot}-{self.token}.sock"
 
     @property
+    def door_path(self) -> Path:
+        """Where the control process brings it connections (`cluster.door`)."""
+        return self.run / f"door-{self.slot}-{self.token}.sock"
+
+    @property
     def run(self) -> Path:
         return Path(self.config["data_dir"]) / RUN_FOLDER
 

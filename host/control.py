@@ -1,8 +1,8 @@
 """The control process's own rooms: the registry, publishing, and the admin API. It never runs a guest.
 
-Wiring, as `server`; what only the admin API needs is imported when that is made, which is when workers serve already.
-What it knows of workers goes through `Staff`: they are told what serves and asked for what only
-they know, whether they are processes or, in `tenure dev` and tests, in this one.
+Wiring, as `server`; what only the admin API needs is imported when that is made, when workers serve already. What it
+knows of workers goes through `Staff`: they are told what serves and asked for what only they know, whether they are
+processes or, in `tenure dev` and tests, in this one.
 """
 
 from __future__ import annotations

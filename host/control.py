@@ -94,7 +94,7 @@ class Control:
         stack.push_async_callback(self.observed.journal.close)
         self.registry.on_change(self._forget_observed)
         blobs = await asyncio.to_thread(BlobStore, data / "blobs")
-        compiler = Compiler(self.config.compiled_dir)
+        compiler = Compiler(self.config.compiled_dir, confine=self.config.confine)
         self.publisher = Publisher(self.registry, blobs, compiler, data / "work")
         await self.publisher.start()
         stack.push_async_callback(self.publisher.close)

@@ -16,8 +16,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from host.confine.process import Mode, Needs, confine
 from host.model.clock import SystemClock
 from host.model.limits import LIMITS
 from host.sandbox import signature
@@ -48,14 +49,16 @@ class _Describing:
 
 
 def main(arguments: list[str]) -> int:
-    wasm, artifact = Path(arguments[0]), Path(arguments[1])
+    wasm, artifact, mode = Path(arguments[0]), Path(arguments[1]), cast(Mode, arguments[5])
     memory_bytes_max, cpu_s, guest_memory_bytes_max = (int(text) for text in arguments[2:5])
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes_max, memory_bytes_max))
+    binary = wasm.read_bytes()
+    confine(Needs(write=(artifact.parent,), owner=artifact.parent.stat().st_uid), mode)
     report: dict[str, Any] = {"errors": [], "handler": False, "actors": [], "sdk": ""}
     try:
-        _check(wasm, artifact, guest_memory_bytes_max, report)
+        _check(binary, artifact, guest_memory_bytes_max, report)
     except _Refused as refused:
         report["errors"] = refused.reasons
     print(json.dumps(report))
@@ -68,8 +71,7 @@ class _Refused(Exception):
         self.reasons = list(reasons)
 
 
-def _check(wasm: Path, artifact: Path, guest_memory_bytes_max: int, report: dict[str, Any]) -> None:
-    binary = wasm.read_bytes()
+def _check(binary: bytes, artifact: Path, guest_memory_bytes_max: int, report: dict[str, Any]) -> None:
     if binary.startswith(MODULE_MAGIC):
         raise _Refused("it is a core WebAssembly module, not a component: build it with this host's SDK")
     if not binary.startswith(COMPONENT_MAGIC):  # the library would read WebAssembly text as well

@@ -13,12 +13,17 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 import stat
 import sys
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+from host.confine import environment
+from host.confine.process import Mode
 from host.model.errors import BundleError, HostError
 from host.model.limits import BUNDLE_LIMITS, LIMITS, BundleLimits
 from host.sandbox.engine import CONFIGURATION, Component, Engine, SandboxError
@@ -27,6 +32,8 @@ from host.telemetry import log
 COMPILER_FAILED = "the host's compiler could not run: try again, and ask the operator to look at the host's log"
 PACKAGES = Path(__file__).resolve().parents[2]
 """Where this very `host` package lies: the child must not find another one in the folder that it is started in."""
+
+_BEING_MADE = "tmp-"
 
 _log = log.get("sandbox")
 
@@ -54,10 +61,14 @@ class Compiled:
 class Compiler:
     """Compiles into `cache`, a folder of this host's own (mode 0700)."""
 
-    def __init__(self, cache: Path, limits: BundleLimits = BUNDLE_LIMITS) -> None:
+    def __init__(self, cache: Path, limits: BundleLimits = BUNDLE_LIMITS, confine: Mode = "try") -> None:
         self.cache = cache
+        self.confine = confine
         self.limits = limits
         cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for leftover in cache.glob(_BEING_MADE + "*"):
+            if time.time() - leftover.stat().st_mtime > 2 * limits.compile_wall_s:  # of a host that was killed
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def artifact_path(self, digest: str) -> Path:
         version = importlib.metadata.version("wasmtime")
@@ -73,10 +84,23 @@ class Compiler:
         artifact = self.artifact_path(digest)
         report = await asyncio.to_thread(_read_report, artifact)
         if report is None:
-            report = await self._run_child(wasm, artifact)
+            report = await self._compile(wasm, artifact)
         if report["errors"]:
             raise BundleError(report["errors"][0], details=report["errors"])
         return Compiled(digest, artifact, report["handler"], tuple(report["actors"]), report["sdk"])
+
+    async def _compile(self, wasm: Path, artifact: Path) -> Report:
+        """The child writes to a folder of its own: what others have compiled is machine code that workers run."""
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=_BEING_MADE, dir=self.cache))
+        try:
+            made = folder / artifact.name
+            report = await self._run_child(wasm, made)
+            if not report["errors"]:
+                os.rename(made, artifact)
+                os.rename(report_path(made), report_path(artifact))
+            return report
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _run_child(self, wasm: Path, artifact: Path) -> Report:
         limits = self.limits
@@ -84,10 +108,11 @@ class Compiler:
             child = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "host.sandbox.compile_child", str(wasm), str(artifact)),
                 *(str(limits.compile_memory_bytes_max), str(int(limits.compile_cpu_s)), str(LIMITS.memory_bytes_max)),
+                self.confine,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": str(PACKAGES)},
+                env={**environment.kept(os.environ), "PYTHONPATH": str(PACKAGES)},
             )
         except OSError as error:
             _log.exception("compiler_not_started", error)

@@ -26,13 +26,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from host.confine import environment
 from host.telemetry import log
 
 MESSAGE_BYTES_MAX = 1 << 16
 DESCRIPTORS_MAX = 250
 """The kernel passes 253 with one message."""
-
-NOT_FOR_WORKERS = frozenset(("TENURE_SECRETS_KEY",))
 
 _ENDED_KEPT = 1_000
 _STATUS_LOOKS, _STATUS_PAUSE_S = 10, 0.001
@@ -121,11 +120,6 @@ def _fork(sock: socket.socket, request: Any, inherited: list[int], child: Child,
 # --- the control process's side ---------------------------------------------------------------------------------------
 
 
-def _environment() -> dict[str, str]:
-    """What workers may know: they run guests, so what opens secrets is not for them."""
-    return {name: value for name, value in os.environ.items() if name not in NOT_FOR_WORKERS}
-
-
 class Nursery:
     """Made early, so that it imports while the control process starts; `fork` needs the running loop.
 
@@ -148,7 +142,7 @@ class Nursery:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # what a terminal says to the control process is not said to workers
-                env={**_environment(), "PYTHONPATH": str(_PACKAGES)},
+                env={**environment.kept(os.environ), "PYTHONPATH": str(_PACKAGES)},
             )
         self._sock.setblocking(False)
 

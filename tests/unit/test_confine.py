@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from host.confine import files, syscalls
+from host.confine import environment, files, syscalls
 from host.confine.process import Needs, confine
+from host.storage.upgrade import prepare
 
 try:
     syscalls._library()
@@ -54,7 +55,7 @@ def process(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
 def said_by(folder: Path, code: str) -> dict[str, Any]:
     ended = process(folder, code)
     assert ended.returncode == 0, ended.stderr
-    said: dict[str, Any] = json.loads(ended.stdout)
+    said: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return said
 
 
@@ -215,3 +216,79 @@ def test_what_is_switched_off_is_said_to_be_off() -> None:
         "no_new_privileges": False, "no_capabilities": False, "system_calls": False, "files": 0,
         "missing": ["nothing is confined: it was switched off with --confine off"],
     }  # fmt: skip
+
+
+@NEEDS_LANDLOCK
+def test_a_worker_reaches_its_own_shards_and_nothing_else_of_the_data_folder(tmp_path: Path) -> None:
+    """It is confined by its own code, as in a host of two workers; the engines are real ones."""
+    data = tmp_path / "data"
+    layout = prepare(data, 2)
+    for path in ("control/registry", "blobs/ab/bundle", "compiled/artifact", "work/upload", "run/worker-1-0.sock"):
+        (data / path).parent.mkdir(parents=True, exist_ok=True)
+        (data / path).write_text(path)
+    (data / "operator.key").write_text("key")
+    code = f"""
+from host.config import ServeConfig, config_to_json
+from host.storage.layout import Layout
+from host.storage.upgrade import open_shard
+from host.supervisor.spec import Spec
+from host.worker_process import WorkerProcess
+config = ServeConfig(FOLDER / "data", workers=2, confine="require")
+worker = WorkerProcess(Spec(0, "0a", config_to_json(config), {tuple(layout)!r}, "1"), [])
+data = config.data_dir
+worker.confine()
+assert worker._refusal is None, worker._refusal
+def stored(shard):
+    engine = open_shard(data, Layout(*{tuple(layout)!r}), shard)
+    engine.write([(b"key", b"value")])
+    engine.sync()
+    value = engine.get(b"key").decode()
+    engine.close()
+    return value
+attempt("its shard", lambda: stored(0))
+attempt("code", lambda: open(data / "compiled" / "artifact").read())
+for path in ("operator.key", "control/registry", "blobs/ab/bundle", "work/upload", "run/marks", "shards/001/CURRENT"):
+    attempt(path, lambda: open(data / path).read())
+attempt("other code", lambda: open(data / "compiled" / "new", "w"))
+attempt("replace code", lambda: os.rename(data / "shards" / "000" / "CURRENT", data / "compiled" / "artifact"))
+attempt("socket", lambda: socket.socket(socket.AF_UNIX))
+attempt("fork", os.fork)
+"""
+    refused = "EACCES"
+    assert said_by(tmp_path, code) == {
+        "its shard": "value", "code": "compiled/artifact", "operator.key": refused, "control/registry": refused,
+        "blobs/ab/bundle": refused, "work/upload": refused, "run/marks": refused, "shards/001/CURRENT": refused,
+        "other code": refused, "replace code": refused, "socket": "EPERM", "fork": "EPERM",
+    }  # fmt: skip
+
+
+@NEEDS_LANDLOCK
+def test_a_compiler_reaches_nothing_but_the_folder_that_it_writes_to(tmp_path: Path) -> None:
+    own, others = tmp_path / "cache" / "tmp-own", tmp_path / "cache"
+    own.mkdir(parents=True)
+    (others / "other.cwasm").write_text("code of another")
+    (tmp_path / "component.wasm").write_bytes(b"wasm")
+    code = """
+from host.sandbox import compile_child
+def check(binary, artifact, *_):
+    said["component"] = binary.decode()
+    attempt("artifact", lambda: artifact.write_text("made"))
+    attempt("others", lambda: open(artifact.parent.parent / "other.cwasm", "w"))
+    attempt("socket", lambda: socket.socket())
+    attempt("fork", os.fork)
+compile_child._check = check
+cache = FOLDER / "cache"
+limits = (str(1 << 32), "60", "1000")
+compile_child.main([str(FOLDER / "component.wasm"), str(cache / "tmp-own" / "x.cwasm"), *limits, "require"])
+"""
+    assert said_by(tmp_path, code) == {
+        "component": "wasm", "artifact": 4, "others": "EACCES", "socket": "EPERM", "fork": "EPERM",
+    }  # fmt: skip
+
+
+def test_other_processes_of_the_host_get_no_secret_from_its_environment() -> None:
+    environ = {
+        "PATH": "/bin", "LC_ALL": "C", "TENURE_LOG": "json", "TENURE_SECRETS_KEY": "s", "TENURE_API_KEY": "k",
+        "AWS_SECRET_ACCESS_KEY": "a", "DATABASE_URL": "postgres://u:p@h/d",
+    }  # fmt: skip
+    assert environment.kept(environ) == {"PATH": "/bin", "LC_ALL": "C", "TENURE_LOG": "json"}

@@ -112,6 +112,7 @@ class Control:
         admin = HypercornEdge(self.admin_app(), sock)
         await admin.start()
         stack.push_async_callback(admin.stop, GRACE_S)
+        stack.callback(self.observed.journal.dismiss)
 
     def noted(self, _link: Link, payload: bytes, _reply: Reply) -> None:
         """A worker posts what guests logged there, and how invocations went."""
@@ -122,7 +123,8 @@ class Control:
         from host.admin.app import create_admin_app
         from host.admin.services import AdminServices
 
-        services = AdminServices(self.registry, self.publisher, self.function_url, self.status, alarms, self.departures)
+        rooms = (self.registry, self.publisher, self.function_url, self.status, alarms, self.departures)
+        services = AdminServices(*rooms, observed=self.observed)
         return cast(AsgiApp, create_admin_app(services))
 
     def function_url(self, label: str) -> str:

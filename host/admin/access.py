@@ -41,6 +41,7 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         "GET /v1/functions/<ref>/versions/<int:number>": READ,
         "GET /v1/functions/<ref>/deployments": READ,
         "POST /v1/functions/<ref>/deployments": DEPLOY,
+        "GET /v1/functions/<ref>/logs": READ,
         "GET /v1/secrets": READ,
         "PUT /v1/secrets/<name>": DEPLOY,
         "DELETE /v1/secrets/<name>": DEPLOY,

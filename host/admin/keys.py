@@ -5,17 +5,15 @@ A key itself is in one reply only, the one to its creation.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from quart import Blueprint
 
 from host.admin.auth import caller
 from host.admin.paging import page_of
-from host.admin.requests import choice_field, read_json, text_field
+from host.admin.requests import choice_field, moment, read_json, text_field
 from host.admin.services import services
 from host.admin.views import key_json
-from host.model.errors import UsageError
 from host.registry.records import SCOPES, Role
 
 blueprint = Blueprint("keys", __name__)
@@ -71,20 +69,9 @@ def _list(tenant: str) -> dict[str, Any]:
 async def _create(tenant: str, body: dict[str, Any], role: Role = "tenant") -> dict[str, Any]:
     accounts = services().registry.accounts
     name, scope = text_field(body, "name"), choice_field(body, "scope", SCOPES, "admin")
-    key = await accounts.create_key(tenant, name, role, scope=scope, expires_ms=_moment(body.get("expires_at")))
+    expires_at = body.get("expires_at")
+    expires_ms = None if expires_at is None else moment(expires_at, "expires_at")
+    key = await accounts.create_key(tenant, name, role, scope=scope, expires_ms=expires_ms)
     record = accounts.find_key(key)
     assert record is not None
     return {**key_json(record, None), "key": key}
-
-
-def _moment(value: object) -> float | None:
-    """Milliseconds since 1970 of an ISO 8601 text with an offset, or None for none. Raises UsageError."""
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(str(value))
-        if moment.tzinfo is not None:
-            return moment.timestamp() * 1000
-    except (ValueError, OverflowError):
-        pass
-    raise UsageError('"expires_at" has to be a time in UTC such as "2027-01-31T00:00:00Z".')

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -88,6 +89,17 @@ def choice_field(fields: dict[str, Any], name: str, known: Sequence[C], default:
         if one == value:
             return one
     raise UsageError(f'The field "{name}" has to be one of: {", ".join(known)}.')
+
+
+def moment(value: object, name: str) -> float:
+    """Milliseconds since 1970 of an ISO 8601 text with an offset. Raises UsageError."""
+    try:
+        found = datetime.fromisoformat(str(value))
+        if found.tzinfo is not None:
+            return found.timestamp() * 1000
+    except (ValueError, OverflowError):
+        pass
+    raise UsageError(f'"{name}" has to be a time in UTC such as "2027-01-31T00:00:00Z".')
 
 
 async def receive_bundle() -> Path:

@@ -12,6 +12,7 @@ from host.registry.departures import Departures
 from host.registry.publish import Publisher
 from host.registry.registry import Registry
 from host.supervisor.alarms import AlarmSource
+from host.telemetry.observed import Observed
 
 EXTENSION = "tenure"
 
@@ -22,7 +23,8 @@ class AdminServices:
 
     `await status()` returns what the whole host has to say for itself (JSON-able: version, uptime_s, counts, ...). It
     is shown to operators; of it a tenant sees `version` and `uptime_s` only. Without `alarms` (an admin plane that
-    runs no actors) the alarms' routes answer 503, and without `departures` the deletion of a tenant.
+    runs no actors) the alarms' routes answer 503, without `departures` the deletion of a tenant, and without
+    `observed` logs and metrics.
     """
 
     registry: Registry
@@ -31,6 +33,7 @@ class AdminServices:
     status: Callable[[], Awaitable[Mapping[str, Any]]]
     alarms: AlarmSource | None = None
     departures: Departures | None = None
+    observed: Observed | None = None
 
 
 def services() -> AdminServices:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from host.admin.paging import cursor_of
 from host.admin.services import AdminServices
 from host.registry.deployments import Deployed, in_quarantine
 from host.registry.records import (
@@ -16,6 +17,7 @@ from host.registry.records import (
     VersionRecord,
 )
 from host.registry.registry import Registry
+from host.telemetry.segments import Entry
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -96,6 +98,12 @@ def deployment_json(deployment: Deployment, end_ms: float | None) -> dict[str, A
 
 def deployed_json(deployed: Deployed) -> dict[str, Any]:
     return {**deployment_json(deployed.deployment, None), "warnings": list(deployed.warnings)}
+
+
+def log_json(line: Entry, function_id: str, services: AdminServices) -> dict[str, Any]:
+    """A line of a function's log. `cursor` is where the next one is asked for."""
+    shown = {name: value for name, value in line.items() if name not in ("seq", "time")}
+    return {"time": iso(line["time"]), **shown, "cursor": cursor_of((line["seq"],))}
 
 
 def tenant_json(tenant: TenantRecord, registry: Registry) -> dict[str, Any]:

@@ -6,9 +6,12 @@ was asked once. httpx is imported when the first request is made, so that `tenur
 
 from __future__ import annotations
 
+import json
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from host.cli.console import CliError
@@ -86,6 +89,21 @@ class AdminClient:
         """Let an existing version serve. Returns the deployment, with "warnings"."""
         return self._call("POST", f"/v1/functions/{_segment(ref)}/deployments", json={"version": version})
 
+    def logs(self, ref: str, params: dict[str, str]) -> list[Json]:
+        """All lines that `params` ask for, the oldest first."""
+        path = f"/v1/functions/{_segment(ref)}/logs"
+        if "last" in params:
+            return list(self._call("GET", path, params=params)["logs"])
+        return self._list(path, "logs", params)
+
+    def follow_logs(self, ref: str, params: dict[str, str]) -> Iterator[Json]:
+        """Lines as they come, until the host ends it."""
+        path = f"/v1/functions/{_segment(ref)}/logs"
+        with self._opened("GET", path, params={**params, "follow": "true"}) as response:
+            for line in response.iter_lines():
+                if line:
+                    yield json.loads(line)
+
     def alarms(self, state: str, actor_type: str | None, cursor: str = "") -> Json:
         """A page: "alarms" and "next". `state` is "dead" or "waiting"."""
         params = {"state": state, "cursor": cursor, "limit": str(PAGE), **({"type": actor_type} if actor_type else {})}
@@ -147,10 +165,10 @@ class AdminClient:
         if self._http is not None:
             self._http.close()
 
-    def _list(self, path: str, field: str) -> list[Json]:
+    def _list(self, path: str, field: str, wanted: Mapping[str, str] = MappingProxyType({})) -> list[Json]:
         """All pages of a list."""
         found: list[Json] = []
-        params = {"limit": str(PAGE)}
+        params = {**wanted, "limit": str(PAGE)}
         while True:
             page = self._call("GET", path, params=params)
             found += page[field]
@@ -159,6 +177,13 @@ class AdminClient:
             params["cursor"] = page["next"]
 
     def _call(self, method: str, path: str, **arguments: Any) -> Json:
+        with self._opened(method, path, **arguments) as response:
+            response.read()
+            return self._json(response)
+
+    @contextmanager
+    def _opened(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
+        """A reply whose body is still to be read. Raises CliError, for what goes wrong while it is read, too."""
         import httpx
 
         if not self._key:
@@ -171,7 +196,11 @@ class AdminClient:
             self._http = httpx.Client(base_url=self.endpoint, timeout=timeout)
         headers = {"authorization": f"Bearer {self._key}", **arguments.pop("headers", {})}
         try:
-            response = self._http.request(method, path, headers=headers, **arguments)
+            with self._http.stream(method, path, headers=headers, **arguments) as response:
+                if not response.is_success:
+                    response.read()
+                    self._json(response)  # raises
+                yield response
         except httpx.ConnectError:
             raise CliError(
                 f"No Tenure host answers at {self.endpoint}.",
@@ -181,7 +210,6 @@ class AdminClient:
             raise CliError(f"The host at {self.endpoint} did not answer in time.", "Try again in a moment.") from None
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeEncodeError) as error:
             raise CliError(f"Talking to {self.endpoint} failed: {error or type(error).__name__}.") from None
-        return self._json(response)
 
     def _json(self, response: httpx.Response) -> Json:
         if response.status_code == 204:

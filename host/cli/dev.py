@@ -142,7 +142,7 @@ class _Session:
 
 def _follow(journal: Journal, function_id: str) -> Callable[[], None]:
     """Show what the function logs from now on; returns what ends that. Invocations have no line here."""
-    follower = journal.follow(function_id, lambda line: bool(line["type"] != "invocation"))
+    follower = journal.follow(function_id, "dev", lambda line: bool(line["type"] != "invocation"))
 
     async def show() -> None:
         try:
@@ -150,7 +150,7 @@ def _follow(journal: Journal, function_id: str) -> Callable[[], None]:
                 for line in await follower.take(FOLLOW_S):
                     _show(line)
         finally:
-            journal.leave(function_id, follower)
+            journal.leave(function_id, "dev", follower)
 
     showing = asyncio.get_running_loop().create_task(show())
 

@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from host.cli.commands import alarms, auth, data, functions, hosting, projects, secrets, tenants, types, versions
+from host.cli.commands import alarms, auth, data, functions, hosting, logs, projects, secrets, tenants, types, versions
 from host.cli.console import CliError, say
 
 
@@ -34,6 +34,7 @@ for _command in (
     *types.COMMANDS,
     *functions.COMMANDS,
     *versions.COMMANDS,
+    logs.logs,
     *secrets.COMMANDS,
     alarms.alarms,
     tenants.admin,

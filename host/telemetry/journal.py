@@ -11,7 +11,7 @@ subscribed, in order, or is told how many it missed because it was slow; a page 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,6 +21,7 @@ from typing import NamedTuple
 import orjson
 
 from host.model.clock import Clock, TimerHandle
+from host.model.errors import Unavailable
 from host.model.limits import LOG_LIMITS, LogLimits
 from host.telemetry.log import get
 from host.telemetry.segments import Entry, Match, Segments
@@ -56,6 +57,9 @@ class Follower:
                 self.missed += 1
             self._came.set()
 
+    def wake(self) -> None:
+        self._came.set()
+
     async def take(self, patience_s: float) -> list[Entry]:
         """What has come since the last time; waits for it so long at most."""
         try:
@@ -82,6 +86,8 @@ class Journal:
         self._waiting = Waiting(limits)
         self._last: dict[str, int] = {}
         self._followers: dict[str, list[Follower]] = {}
+        self._following: Counter[str] = Counter()
+        self.stopping = False
         self._writing: asyncio.Future[None] | None = None
         self._sweeper: TimerHandle | None = None
         self.lines = 0
@@ -100,7 +106,7 @@ class Journal:
     def append(self, function_id: str, lines: list[bytes], missed: int = 0) -> None:
         """Keep lines, each a JSON object without a number; `missed` more came before them and are lost."""
         if missed:
-            lines = [_notice(missed, self._clock.now()), *lines]
+            lines = [orjson.dumps(notice(missed, self._clock.now())), *lines]
         last = max(self._last.get(function_id, 0), int(self._clock.now() * 1000) - 1)
         followers = self._followers.get(function_id, ())
         for line in lines:
@@ -115,17 +121,33 @@ class Journal:
         self.lines += len(lines)
         self._write_soon()
 
-    def follow(self, function_id: str, match: Match) -> Follower:
+    def check_room(self, tenant: str) -> None:
+        """Raises Unavailable when the tenant has too many followers."""
+        if self._following[tenant] >= self.limits.followers_per_tenant_max:
+            raise Unavailable(f"{self.limits.followers_per_tenant_max} requests follow your logs already. End one.")
+
+    def follow(self, function_id: str, tenant: str, match: Match) -> Follower:
         """To be ended with `leave`."""
         follower = Follower(match)
         self._followers.setdefault(function_id, []).append(follower)
+        self._following[tenant] += 1
         return follower
 
-    def leave(self, function_id: str, follower: Follower) -> None:
+    def leave(self, function_id: str, tenant: str, follower: Follower) -> None:
         followers = self._followers[function_id]
         followers.remove(follower)
         if not followers:
             del self._followers[function_id]
+        self._following[tenant] -= 1
+        if not self._following[tenant]:
+            del self._following[tenant]
+
+    def dismiss(self) -> None:
+        """The host stops: whoever follows is to end."""
+        self.stopping = True
+        for followers in self._followers.values():
+            for follower in followers:
+                follower.wake()
 
     async def read(self, function_id: str, after: int, match: Match, limit: int, *, newest: bool = False) -> Page:
         """Of the lines numbered above `after` that match, the first `limit` or, if `newest`, the last; the oldest
@@ -143,6 +165,8 @@ class Journal:
         """The function is deleted: its lines go with it."""
         self._waiting.forget(function_id)
         self._last.pop(function_id, None)
+        for follower in self._followers.get(function_id, ()):
+            follower.wake()
         self._thread.submit(self._segments.forget, function_id)
 
     async def close(self) -> None:
@@ -180,7 +204,7 @@ class Journal:
             first = _number(lines[0])
             if dropped:
                 first -= 1  # that of the last one that was dropped
-                lines.insert(0, _numbered(_notice(dropped, now_ms), first))
+                lines.insert(0, _numbered(orjson.dumps(notice(dropped, now_ms)), first))
             try:
                 self._segments.write(function_id, first, lines)
             except OSError as error:
@@ -188,10 +212,10 @@ class Journal:
                 _log.error("lines_lost", function=function_id, count=len(lines), error=error)
 
 
-def _notice(count: int, now_ms: float) -> bytes:
+def notice(count: int, now_ms: float) -> Entry:
+    """The line that stands for `count` others."""
     text = f"{count} line{'' if count == 1 else 's'} before this one had to be dropped: more came than could be kept"
-    notice = {"time": now_ms, "type": "notice", "level": "warn", "instance": "", "request_id": "", "text": text}
-    return orjson.dumps(notice)
+    return {"time": now_ms, "type": "notice", "level": "warn", "instance": "", "request_id": "", "text": text}
 
 
 def _numbered(line: bytes, number: int) -> bytes:

@@ -18,6 +18,7 @@ from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
 from host.model.limits import HOST_LIMITS
 from host.registry.departures import Departures
+from host.telemetry.observed import Observed
 from tests.unit.registry_kit import Host
 
 
@@ -73,6 +74,7 @@ def services_of(host: Host) -> AdminServices:
         status,
         TenantAlarms(directory),
         Departures(host.registry, host.publisher, TenantState(directory)),
+        observed=Observed(host.folder / "logs", host.clock, host.registry.function_ids),
     )
 
 

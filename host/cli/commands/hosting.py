@@ -53,6 +53,13 @@ WORKERS_MAX = 128
     show_default=True,
     help="Whether workers must be confined, are if this machine can, or are not.",
 )
+@click.option(
+    "--invocation-logs",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    envvar="TENURE_INVOCATION_LOGS",
+    help="Share of the invocations that get a line in the log (1).",
+)
 @click.option("--reload", "replace", is_flag=True, help="Replace the workers of the host that runs on --data.")
 def serve(
     data: Path,
@@ -64,6 +71,7 @@ def serve(
     activation_idle_seconds: float | None,
     workers: int | None,
     confine: Any,
+    invocation_logs: float,
     replace: bool,
 ) -> None:
     """Run a host until it is stopped."""
@@ -89,6 +97,7 @@ def serve(
         limits,
         outbound_permitted=permitted,
         confine=confine,
+        invocation_logs=invocation_logs,
         secrets_key=secrets_key(),
     )
     from host.supervisor.nursery import Nursery

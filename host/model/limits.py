@@ -18,7 +18,9 @@ class Limits:
     alarm_wall_s: float = 300.0
     call_cpu_s: float = 5.0
     memory_bytes_max: int = 128 * MiB
+    """Of all memories of one instance together, give or take `sandbox.memories.FIXED_BYTES_MAX`."""
     table_elements_max: int = 100_000
+    """Of one table; an instance has `sandbox.instance.TABLES_MAX` at most."""
     body_bytes_max: int = 10 * MiB
     key_bytes_max: int = 2 * KiB
     value_bytes_max: int = 1 * MiB

@@ -21,7 +21,7 @@ from typing import Any, cast
 from host.confine.process import Mode, Needs, confine
 from host.model.clock import SystemClock
 from host.model.limits import LIMITS
-from host.sandbox import signature
+from host.sandbox import memories, signature
 from host.sandbox.call import NO_STORAGE
 from host.sandbox.component import report_path
 from host.sandbox.engine import Component, Engine, SandboxError
@@ -81,7 +81,7 @@ def _check(binary: bytes, artifact: Path, guest_memory_bytes_max: int, report: d
         pointer, machine_code = engine.compile(binary)
     except SandboxError as error:
         raise _Refused(f"the component does not compile: {_first_line(_cause(str(error)))}") from None
-    problems = signature.problems(engine.pointer, pointer)
+    problems = signature.problems(engine.pointer, pointer) + memories.problems(binary)
     if problems:
         more = [f"and {len(problems) - REASONS_MAX} more"] if len(problems) > REASONS_MAX else []
         raise _Refused(*(problem[:500] for problem in problems[:REASONS_MAX]), *more)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from host.sandbox.engine import Component, Engine
 
 CORE_INSTANCES_MAX, TABLES_MAX, MEMORIES_MAX = 64, 32, 4
-"""The library holds each memory to the limit, not their sum, so their number is kept low; QuickJS's component has 3."""
+"""QuickJS's component has 3 memories. The library holds each to the limit; `memories` sees to their sum at publish."""
 
 
 class Export:

@@ -165,3 +165,20 @@ def _after(host: HostProcess, pid: int) -> str | None:
     """What the slot of a worker that was killed has come to, if that is settled."""
     worker = host.status()["workers"][1]
     return worker["state"] if worker["state"] in ("waiting", "serving") and worker["pid"] != pid else None
+
+
+async def test_a_nursery_that_died_is_made_again_when_it_is_needed(host: HostProcess, account: Shipped) -> None:
+    worker = host.workers()[1]
+    nursery = _parent(worker)
+    assert nursery != host.pid
+    os.kill(nursery, signal.SIGKILL)
+    assert (await get_once(host, account, "/health/liveness")).text == "ok"
+    os.kill(worker, signal.SIGKILL)
+    await wait_until(lambda: _after(host, worker) == "serving", "a worker of another nursery", LONG_S)
+    assert {(await get_once(host, account, "/health/liveness")).text for _ in range(8)} == {"ok"}
+    assert host.stop() == 0
+
+
+def _parent(pid: int) -> int:
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return int(stat[stat.rindex(")") + 2 :].split()[1])

@@ -16,7 +16,7 @@ SDK_SOURCES := $(shell find $(SDK) guest_sdk/wit -type f -not -path '*/node_modu
 FUNCTIONS := $(patsubst functions/%/package.json,%,$(wildcard functions/*/package.json))
 NPM := npm --no-fund --no-audit --loglevel=error
 
-.PHONY: help setup demo test check lint types contract bench crash wheel clean
+.PHONY: help setup demo test check lint types contract gate bench crash wheel clean
 
 help: ## List the targets.
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ test: setup ## Run all tests.
 	cd $(SDK) && $(NPM) run --silent test
 	$(BIN)/python -m pytest
 
-check: setup lint types contract test ## What CI runs: lint, types, import contract, tests.
+check: setup lint types contract test gate ## What CI runs: lint, types, import contract, tests, cost of a request.
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -45,6 +45,9 @@ types: $(VENV)/.installed $(TARBALL) $(FUNCTIONS:%=functions/%/node_modules/.ins
 
 contract: $(VENV)/.installed
 	$(BIN)/lint-imports --no-logo --no-cache
+
+gate: setup ## Compare what a request costs with what it did.
+	$(BIN)/python -m tools.bench.gate
 
 bench: setup ## Measure the account workload here and on workerd.
 	$(BIN)/python -m tools.bench

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -142,6 +143,14 @@ def permitted_networks(environ: Mapping[str, str] = os.environ) -> tuple[Network
         return tuple(ip_network(name.strip()) for name in names if name.strip())
     except ValueError as error:
         raise ValueError(f"TENURE_OUTBOUND_PERMITTED: {error}; write networks such as 10.1.0.0/16") from None
+
+
+def check_open_metrics(admin: Address) -> None:
+    """Raises ValueError unless the admin API is on a loopback address."""
+    with suppress(ValueError):
+        if admin.host == "localhost" or ip_address(admin.host).is_loopback:
+            return
+    raise ValueError(f"--metrics-open needs the admin API on a loopback address, and --admin is {admin}")
 
 
 def secrets_key(environ: Mapping[str, str] = os.environ) -> str:

@@ -124,7 +124,13 @@ class Control:
         from host.admin.services import AdminServices
 
         rooms = (self.registry, self.publisher, self.function_url, self.status, alarms, self.departures)
-        services = AdminServices(*rooms, observed=self.observed)
+        services = AdminServices(
+            *rooms,
+            observed=self.observed,
+            counts=partial(self.staff.ask_all, Kind.COUNTS),
+            workers=lambda: self.workers(),
+            metrics_open=self.config.metrics_open,
+        )
         return cast(AsgiApp, create_admin_app(services))
 
     def function_url(self, label: str) -> str:

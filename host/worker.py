@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -93,7 +94,7 @@ class Worker:
         self.library = Library(sandbox)
         stack.callback(self.library.close)
         self.scheduler = Scheduler(sandbox, self.clock, self._marks)
-        outbound = Outbound(self._drain, self._fetcher)
+        self._outbound = outbound = Outbound(self._drain, self._fetcher)
         stack.push_async_callback(outbound.close)
         self._worlds = Worlds(self.recorder, outbound)
         self._worlds.connect(self.cluster)
@@ -103,7 +104,9 @@ class Worker:
         stack.callback(self.scheduler.close)
         self.serving.on_change(self._retire)
         every = alarms.AllAlarms(self._alarm_sources, self._alarms_of)
-        desk = Desk({Kind.STATUS: self._status, Kind.ERASE: self._erase, **alarms.answering(every)})
+        desk = Desk(
+            {Kind.STATUS: self._status, Kind.COUNTS: self._counts, Kind.ERASE: self._erase, **alarms.answering(every)}
+        )
         stack.push_async_callback(desk.close)
         self.answers = {**desk.handlers, Kind.SERVE: self._serve, Kind.SNAPSHOT: self._snapshot}
 
@@ -184,6 +187,38 @@ class Worker:
     def _snapshot(self, _link: Link, payload: bytes, reply: Reply) -> None:
         self.serving.become(feed.decode(payload))
         reply(b"")
+
+    async def _counts(self, _question: object) -> dict[str, Any]:
+        """See `admin.services.Counts`."""
+        directories = [shard.directory for shard in self.cluster.shards.values()]
+        commits = [shard.committer.stats() for shard in self.cluster.shards.values()]
+        actors = sum((one.activations_of_functions() for one in directories), Counter[str]())
+        return {
+            "functions": {"actor": actors, "handler": self.handlers.warm_of_functions()},
+            "host": {
+                "activations": self.cluster.activations,
+                "actor_mailbox_waits": sum(one.mailbox_waits for one in directories),
+                "actor_mailbox_wait_s": sum(one.mailbox_wait_s for one in directories),
+                "actor_mailboxes_full": sum(one.mailboxes_full for one in directories),
+                "alarms_waiting": self.cluster.alarms_waiting,
+                "calls": self.scheduler.calls,
+                "commits": sum(one.commits for one in commits),
+                "fetches": self._outbound.under_way,
+                "guests_burning": self.scheduler.in_background,
+                "handlers_busy": self.handlers.busy,
+                "handlers_refused": self.handlers.refused,
+                "handlers_waiting": self.handlers.waiting,
+                "handlers_warm": self.handlers.warm,
+                "instances": self.library.engine.stores,
+                "lines_dropped": self.recorder.lines_dropped,
+                "links": self.cluster.links,
+                "links_unanswered": self.cluster.links_unanswered,
+                "rounds": self.scheduler.rounds,
+                "spans_dropped": self.recorder.spans_dropped,
+                "sync_s": sum(one.sync_total_s for one in commits),
+                "syncs": sum(one.syncs for one in commits),
+            },
+        }
 
     async def _status(self, _question: object) -> dict[str, Any]:
         shards = self.cluster.shards.values()

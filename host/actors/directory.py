@@ -8,7 +8,7 @@ much as a call.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from host.actors.actor import Actor
@@ -84,6 +84,11 @@ class Directory:
     def activations(self) -> int:
         """How many actors are in memory with an instance."""
         return self._activations
+
+    def activations_of_functions(self) -> Counter[str]:
+        """By the id of the function whose version runs."""
+        activations = (actor.activation for actor in self._actors.values())
+        return Counter(one.version.function_id for one in activations if one is not None)
 
     def deliver(self, actor: ActorId, turn: Turn) -> None:
         """Hand `turn` to `actor`; its `reply` gets the answer, possibly before this returns."""

@@ -42,6 +42,8 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         "GET /v1/functions/<ref>/deployments": READ,
         "POST /v1/functions/<ref>/deployments": DEPLOY,
         "GET /v1/functions/<ref>/logs": READ,
+        "GET /v1/functions/<ref>/metrics": READ,
+        "GET /metrics": OPERATOR_READS,
         "GET /v1/secrets": READ,
         "PUT /v1/secrets/<name>": DEPLOY,
         "DELETE /v1/secrets/<name>": DEPLOY,

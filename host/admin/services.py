@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,9 +12,14 @@ from host.registry.departures import Departures
 from host.registry.publish import Publisher
 from host.registry.registry import Registry
 from host.supervisor.alarms import AlarmSource
+from host.supervisor.supervisor import Shown
 from host.telemetry.observed import Observed
 
 EXTENSION = "tenure"
+
+
+Counts = Callable[[], Awaitable[Mapping[int, Any]]]
+"""What each worker counts, by slot: {"host": {name: number}, "functions": {kind: {function id: instances}}}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class AdminServices:
     `await status()` returns what the whole host has to say for itself (JSON-able: version, uptime_s, counts, ...). It
     is shown to operators; of it a tenant sees `version` and `uptime_s` only. Without `alarms` (an admin plane that
     runs no actors) the alarms' routes answer 503, without `departures` the deletion of a tenant, and without
-    `observed` logs and metrics.
+    `observed` and `counts` logs and metrics. `metrics_open`: /metrics asks for no key.
     """
 
     registry: Registry
@@ -34,6 +39,9 @@ class AdminServices:
     alarms: AlarmSource | None = None
     departures: Departures | None = None
     observed: Observed | None = None
+    counts: Counts | None = None
+    workers: Callable[[], Sequence[Shown]] = tuple
+    metrics_open: bool = False
 
 
 def services() -> AdminServices:

@@ -96,6 +96,9 @@ class AdminClient:
             return list(self._call("GET", path, params=params)["logs"])
         return self._list(path, "logs", params)
 
+    def metrics(self, ref: str, minutes: int) -> Json:
+        return self._call("GET", f"/v1/functions/{_segment(ref)}/metrics", params={"minutes": str(minutes)})
+
     def follow_logs(self, ref: str, params: dict[str, str]) -> Iterator[Json]:
         """Lines as they come, until the host ends it."""
         path = f"/v1/functions/{_segment(ref)}/logs"

@@ -11,7 +11,20 @@ import sys
 
 import click
 
-from host.cli.commands import alarms, auth, data, functions, hosting, logs, projects, secrets, tenants, types, versions
+from host.cli.commands import (
+    alarms,
+    auth,
+    data,
+    functions,
+    hosting,
+    logs,
+    metrics,
+    projects,
+    secrets,
+    tenants,
+    types,
+    versions,
+)
 from host.cli.console import CliError, say
 
 
@@ -35,6 +48,7 @@ for _command in (
     *functions.COMMANDS,
     *versions.COMMANDS,
     logs.logs,
+    metrics.metrics,
     *secrets.COMMANDS,
     alarms.alarms,
     tenants.admin,

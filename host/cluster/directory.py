@@ -95,6 +95,15 @@ class ClusterDirectory:
         return sum(shard.directory.activations for shard in self.shards.values())
 
     @property
+    def links(self) -> int:
+        """Open ones to other workers."""
+        return sum(1 for peer in self._peers.values() if peer.link is not None)
+
+    @property
+    def links_unanswered(self) -> int:
+        return sum(peer.unanswered for peer in self._peers.values())
+
+    @property
     def alarms_waiting(self) -> int:
         """Alarms whose turn is under way."""
         return sum(shard.alarms.waiting for shard in self.shards.values())

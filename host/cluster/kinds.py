@@ -29,6 +29,7 @@ class Kind(IntEnum):
     WHO = 45  # request: nothing -> what it was started with, and whether it serves
     HAND_OVER = 46  # request: nothing -> empty, once the listening sockets were given at the door
     COVER = 47  # request: slots -> empty; from now on it takes requests for these besides its own
+    COUNTS = 39  # request: nothing -> what a worker counts, for metrics
     RELOAD = 49  # request, to control: nothing -> how many workers were replaced
     REPLACE_ME = 48  # post, to control: it was told to end, and asks for a successor
 

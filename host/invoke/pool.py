@@ -111,6 +111,8 @@ class HandlerPool:
         self._waiting_count = 0
         self._busy = 0
         self._busy_of: Counter[str] = Counter()
+        self.refused = 0
+        """Requests for which there was not even a place to wait."""
         self._stopping = False
         self._sweeper: TimerHandle | None = None
 
@@ -122,6 +124,13 @@ class HandlerPool:
     def warm(self) -> int:
         """Idle instances."""
         return sum(len(handlers) for handlers in self._warm.values())
+
+    def warm_of_functions(self) -> Counter[str]:
+        """Idle instances, by function id."""
+        counts: Counter[str] = Counter()
+        for version, handlers in self._warm.items():
+            counts[version.function_id] += len(handlers)
+        return counts
 
     @property
     def waiting(self) -> int:
@@ -144,6 +153,7 @@ class HandlerPool:
             self._waiting_count += 1
             reply.leave_queue = partial(self._leave_queue, version.tenant, reply)
         else:
+            self.refused += 1
             reply.set_exception(Unavailable("The host has too many requests waiting. Try again in a moment."))
         return reply
 

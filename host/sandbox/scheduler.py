@@ -56,6 +56,7 @@ class Scheduler:
         self._ready: FairQueue[Call] = FairQueue()
         self._changes = 0
         self._company_until = 0.0
+        self.rounds = 0
         self._scheduled = False
         self._deadlines: dict[float, dict[Call, float]] = {}
         self._lengths: dict[Call, float] = {}
@@ -80,6 +81,7 @@ class Scheduler:
 
     def _round(self) -> None:
         ready, now = self._ready, perf_counter()
+        self.rounds += 1
         if ready.changes != self._changes:
             self._changes = ready.changes
             self._company_until = now + COMPANY_S
@@ -136,6 +138,11 @@ class Scheduler:
         return call.cpu_s - before
 
     # Background polling.
+
+    @property
+    def in_background(self) -> int:
+        """Guests that the background thread has."""
+        return self._burner.count
 
     def burning(self, call: Call) -> bool:
         return self._burner.holds(call)
@@ -216,6 +223,10 @@ class Burner:
         self._condition = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self._held)
 
     def holds(self, call: Call) -> bool:
         return call in self._held

@@ -63,12 +63,15 @@ _log = get("storage.commit")
 
 
 class CommitStats(NamedTuple):
-    """Counts since the start; `sync_s` is the mean time of recent syncs where they run now, in seconds."""
+    """Counts since the start; `sync_s` is the mean time of recent syncs where they run now, `sync_total_s` that of all
+    syncs together, in seconds.
+    """
 
     commits: int
     syncs: int
     sync_s: float
     on_loop: bool
+    sync_total_s: float
 
 
 class Committer:
@@ -87,6 +90,7 @@ class Committer:
         self._broken = False
         self._pace = _Pace()
         self._syncs = 0
+        self._sync_total_s = 0.0
         self._thread: _SyncThread | None = None
         self._syncing = False  # a sync is under way in the thread
         self._sync_started = 0.0
@@ -103,7 +107,7 @@ class Committer:
         return self._broken
 
     def stats(self) -> CommitStats:
-        return CommitStats(self._written, self._syncs, self._pace.mean_s, self._pace.on_loop)
+        return CommitStats(self._written, self._syncs, self._pace.mean_s, self._pace.on_loop, self._sync_total_s)
 
     def write(self, batch: Iterable[Write]) -> int:
         """Apply `batch` now, atomically, seen by reads at once; returns its sequence number (1, 2, ...).
@@ -195,6 +199,7 @@ class Committer:
         now = self._monotonic()
         self._pace.ran_on_loop(now - started, now)
         self._syncs += 1
+        self._sync_total_s += now - started
         self._synced = target
         self._deliver(target)
 
@@ -228,6 +233,7 @@ class Committer:
             return
         self._pace.ran_in_thread(elapsed_s)
         self._syncs += 1
+        self._sync_total_s += elapsed_s
         self._synced = target
         if self._written > target and not self._pace.stay_on_loop(self._monotonic()):
             self._start()  # before the callbacks: the disk works on the next group while they run

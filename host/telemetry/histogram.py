@@ -1,7 +1,7 @@
 """Durations in fixed buckets: four to each doubling, from 61 microseconds to over eight minutes.
 
 The same buckets everywhere, so that counts of different workers and minutes simply add up. A bucket is 19 % wide, and
-so a quantile read from them is within a tenth of the true one.
+so a quantile read from them is within a fifth of the true one.
 
 Shape: a count for each bucket number, those that are 0 left out. Bucket `n` ends at `LOWEST_S * 2 ** (n / 4)`.
 """

@@ -30,7 +30,9 @@ class Api:
 
     async def __call__(self, method: str, path: str, **arguments: Any) -> Response:
         headers = {"authorization": f"Bearer {self.key}", **arguments.pop("headers", {})}
-        response = await self.client.open("/v1" + path, method=method, headers=headers, **arguments)
+        response = await self.client.open(
+            path if path == "/metrics" else "/v1" + path, method=method, headers=headers, **arguments
+        )
         assert isinstance(response, Response)
         assert response.headers["x-request-id"]
         return response
@@ -67,6 +69,9 @@ def services_of(host: Host) -> AdminServices:
     async def status() -> Mapping[str, Any]:
         return {"version": "0.1.0", "uptime_s": 1.5, "counts": {"tenants": len(host.registry.accounts.tenants())}}
 
+    async def counts() -> Mapping[int, Any]:
+        return {}  # there is no worker
+
     return AdminServices(
         host.registry,
         host.publisher,
@@ -75,6 +80,7 @@ def services_of(host: Host) -> AdminServices:
         TenantAlarms(directory),
         Departures(host.registry, host.publisher, TenantState(directory)),
         observed=Observed(host.folder / "logs", host.clock, host.registry.function_ids),
+        counts=counts,
     )
 
 

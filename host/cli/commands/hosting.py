@@ -60,6 +60,16 @@ WORKERS_MAX = 128
     envvar="TENURE_INVOCATION_LOGS",
     help="Share of the invocations that get a line in the log (1).",
 )
+@click.option("--metrics-open", is_flag=True, help="/metrics asks for no key; --admin has to be a loopback address.")
+@click.option("--otlp-endpoint", default="", envvar="TENURE_OTLP_ENDPOINT", help="Collector that traces are sent to.")
+@click.option(
+    "--trace-share",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    envvar="TENURE_TRACE_SHARE",
+    help="Share of the requests that are traced.",
+)
 @click.option("--reload", "replace", is_flag=True, help="Replace the workers of the host that runs on --data.")
 def serve(
     data: Path,
@@ -72,6 +82,9 @@ def serve(
     workers: int | None,
     confine: Any,
     invocation_logs: float,
+    metrics_open: bool,
+    otlp_endpoint: str,
+    trace_share: float,
     replace: bool,
 ) -> None:
     """Run a host until it is stopped."""
@@ -79,9 +92,11 @@ def serve(
         from host import server
 
         sys.exit(server.reload(data))
-    from host.config import ServeConfig, host_limits, permitted_networks, secrets_key, worker_count
+    from host.config import ServeConfig, check_open_metrics, host_limits, permitted_networks, secrets_key, worker_count
 
     try:
+        if metrics_open:
+            check_open_metrics(admin)
         limits = host_limits(max_activations, activation_idle_seconds)
         permitted = permitted_networks()
         workers = worker_count(workers)
@@ -98,6 +113,9 @@ def serve(
         outbound_permitted=permitted,
         confine=confine,
         invocation_logs=invocation_logs,
+        metrics_open=metrics_open,
+        otlp_endpoint=otlp_endpoint,
+        trace_share=trace_share,
         secrets_key=secrets_key(),
     )
     from host.supervisor.nursery import Nursery

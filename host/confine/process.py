@@ -6,6 +6,7 @@ inherit them. What the machine cannot do is left out and said (`Mode` "try"), or
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -29,6 +30,7 @@ _SYSTEM_FILES = (
 """Libraries that are loaded when they are needed, time zones, and what libraries ask about the machine."""
 
 _CAP_DAC_OVERRIDE = 1 << 1
+_FIRST_TO_GO = "500"
 
 
 class ConfineError(Exception):
@@ -122,6 +124,8 @@ def _tried(give_up: Callable[[], None], missing: list[str], otherwise: str) -> b
 
 
 def _no_new_privileges() -> None:
+    with contextlib.suppress(OSError):  # when memory runs out the kernel takes this process, not the one that starts it
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core would hold what tenants have in memory
     native.prctl(native.PR_SET_NO_NEW_PRIVS, 1)
 

@@ -136,11 +136,12 @@ attempt("own limits", lambda: resource.getrlimit(resource.RLIMIT_NOFILE) and "re
 attempt("descriptor", lambda: os.pidfd_open(parent))
 attempt("namespace", lambda: call(libc.unshare, 0x10000000))
 attempt("mount", lambda: call(libc.mount, b"none", b"/mnt", b"tmpfs", 0, None))
+attempt("out of memory", lambda: Path("/proc/self/oom_score_adj").read_text().strip())
 attempt("core", lambda: list(resource.getrlimit(resource.RLIMIT_CORE)))
 """
     assert said_by(tmp_path, code) == {
         "signal": "EPERM", "own": "done", "limits": "ENOSYS", "own limits": "read", "descriptor": "ENOSYS",
-        "namespace": "ENOSYS", "mount": "ENOSYS", "core": [0, 0],
+        "namespace": "ENOSYS", "mount": "ENOSYS", "core": [0, 0], "out of memory": "500",
     }  # fmt: skip
 
 

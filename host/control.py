@@ -39,6 +39,7 @@ from host.storage.blobs import BlobStore
 from host.storage.commit import Committer
 from host.storage.layout import Layout, shard_of
 from host.storage.upgrade import DataLock, open_control, prepare
+from host.supervisor.actors import AllActors
 from host.supervisor.alarms import AllAlarms, RemoteAlarms
 from host.supervisor.erasing import AllActorData
 from host.supervisor.staff import Staff
@@ -126,6 +127,7 @@ class Control:
         rooms = (self.registry, self.publisher, self.function_url, self.status, alarms, self.departures)
         services = AdminServices(
             *rooms,
+            AllActors(self.layout.shards, self._ask_shard, self._call_shard),
             observed=self.observed,
             counts=partial(self.staff.ask_all, Kind.COUNTS),
             workers=lambda: self.workers(),
@@ -195,6 +197,12 @@ class Control:
     def _slots(self) -> list[int]:
         """Of all workers that there should be."""
         return list(range(self.config.workers))
+
+    async def _ask_shard(self, shard: int, question: Any) -> Any:
+        return await self.staff.ask(shard % self.config.workers, Kind.ACTORS, [shard, question])
+
+    async def _call_shard(self, shard: int, call: bytes) -> bytes:
+        return await self.staff.request(shard % self.config.workers, Kind.CALL, call)
 
     def _slot_of(self, actor: ActorId) -> int:
         return shard_of(actor, self.layout.shards) % self.config.workers

@@ -45,6 +45,7 @@ from host.storage.ports import Engine, FolderLocked
 from host.storage.rocks import CACHE_BYTES
 from host.storage.upgrade import open_shard
 from host.supervisor import alarms
+from host.supervisor.actors import ShardActors
 from host.supervisor.asking import NO_ANSWER, Desk
 from host.telemetry.recorder import Recorder
 
@@ -104,11 +105,16 @@ class Worker:
         stack.callback(self.scheduler.close)
         self.serving.on_change(self._retire)
         every = alarms.AllAlarms(self._alarm_sources, self._alarms_of)
-        desk = Desk(
-            {Kind.STATUS: self._status, Kind.COUNTS: self._counts, Kind.ERASE: self._erase, **alarms.answering(every)}
-        )
+        actors = ShardActors(self.cluster.shards.get)
+        questions = {**alarms.answering(every), **actors.answering(), Kind.ERASE: self._erase}
+        desk = Desk({Kind.STATUS: self._status, Kind.COUNTS: self._counts, **questions})
         stack.push_async_callback(desk.close)
-        self.answers = {**desk.handlers, Kind.SERVE: self._serve, Kind.SNAPSHOT: self._snapshot}
+        self.answers = {
+            **desk.handlers,
+            Kind.CALL: self.cluster.handlers[Kind.CALL],
+            Kind.SERVE: self._serve,
+            Kind.SNAPSHOT: self._snapshot,
+        }
 
     async def open_shards(self) -> None:
         """Serve this worker's shards. What serves is known by now, because overdue alarms fire. Raises OpenError."""

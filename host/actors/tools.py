@@ -152,6 +152,10 @@ class ActorTools:
 
         return await self._read(read)
 
+    async def there(self, actors: list[ActorId]) -> list[ActorId]:
+        """Those of them that are there."""
+        return await self._read(lambda: [actor for actor in actors if self._is_there(actor)])
+
     # --- changing -----------------------------------------------------------------------------------------------------
 
     async def put(self, actor: ActorId, key: str, value: str) -> None:

@@ -11,15 +11,12 @@ from host.admin.auth import caller
 from host.admin.paging import cursor_of, page_query, read_cursor, wrong_cursor
 from host.admin.requests import flag_field, read_json, text_field
 from host.admin.services import services
-from host.admin.views import iso
+from host.admin.views import moment
 from host.model.errors import Unavailable, UsageError
 from host.model.ids import ActorId
 from host.supervisor.alarms import AlarmSource
 
 blueprint = Blueprint("alarms", __name__)
-
-LAST_MS = 253_402_300_799_999
-"""The last millisecond of the year 9999: an alarm may be set for a later one, but ISO 8601 has four digits."""
 
 
 @blueprint.get("/alarms")
@@ -65,8 +62,8 @@ def _dead_json(alarm: DeadAlarm) -> dict[str, Any]:
     return {
         "type": alarm.actor.type,
         "name": alarm.actor.name,
-        "due_at": _moment(alarm.due_ms),
-        "failed_at": _moment(alarm.failed_ms),
+        "due_at": moment(alarm.due_ms),
+        "failed_at": moment(alarm.failed_ms),
         "error": alarm.error,
         "message": alarm.message,
     }
@@ -76,13 +73,9 @@ def _waiting_json(alarm: WaitingAlarm) -> dict[str, Any]:
     return {
         "type": alarm.actor.type,
         "name": alarm.actor.name,
-        "due_at": _moment(alarm.due_ms),
+        "due_at": moment(alarm.due_ms),
         "retries": alarm.retries,
     }
-
-
-def _moment(milliseconds: int) -> str | None:
-    return iso(min(milliseconds, LAST_MS))
 
 
 def _actor_of(tenant: str, cursor: str) -> ActorId:

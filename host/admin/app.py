@@ -11,7 +11,20 @@ from quart import Quart, g
 from quart.json.provider import DefaultJSONProvider
 from quart.wrappers import Response
 
-from host.admin import alarms, functions, keys, logs, metrics, problems, prometheus, secrets, status, tenants, versions
+from host.admin import (
+    actors,
+    alarms,
+    functions,
+    keys,
+    logs,
+    metrics,
+    problems,
+    prometheus,
+    secrets,
+    status,
+    tenants,
+    versions,
+)
 from host.admin.access import check_declared
 from host.admin.auth import authorize
 from host.admin.bodies import AdminRequest, drain
@@ -36,7 +49,7 @@ def create_admin_app(services: AdminServices) -> Quart:
     app.after_request(_end)
     app.teardown_request(give_up)
     problems.install(app)
-    for noun in (status, functions, versions, logs, metrics, secrets, alarms, keys, tenants):
+    for noun in (status, functions, versions, logs, metrics, secrets, actors, alarms, keys, tenants):
         app.register_blueprint(noun.blueprint, url_prefix=PREFIX)
     app.register_blueprint(prometheus.blueprint)
     check_declared(app)

@@ -20,7 +20,7 @@ from host.registry.replies import Claim, Reply
 
 HEADER = "idempotency-key"
 REPLAYED = "idempotency-replayed"
-UPLOADS = frozenset({"versions.ship"})
+UPLOADS = frozenset({"versions.ship", "actors.import_actors", "actors.import_tenant"})
 """Endpoints that take more than a small body; they call `claim_upload`."""
 
 

@@ -20,6 +20,8 @@ from host.model.limits import BundleLimits
 from host.registry.bundle import too_large
 
 JSON_BYTES_MAX = 64 << 10
+LARGE_BODIES = {"actors.put_key": 2 << 20, "actors.invoke": 12 << 20, "actors.fetch": 20 << 20}
+"""Endpoints that take values of guests: as much as a guest may be given, and what base64 or JSON adds to it."""
 _WRITE_BYTES = 1 << 20
 
 C = TypeVar("C", bound=str)
@@ -37,10 +39,11 @@ async def small_body() -> bytes:
     """The body, read once and kept. Raises TooLarge."""
     if "small_body" not in g:
         data = bytearray()
+        limit = LARGE_BODIES.get(request.endpoint or "", JSON_BYTES_MAX)
         async for chunk in body():
             data += chunk
-            if len(data) > JSON_BYTES_MAX:
-                raise TooLarge(f"The body is larger than {JSON_BYTES_MAX} bytes.")
+            if len(data) > limit:
+                raise TooLarge(f"The body is larger than {limit} bytes.")
         g.small_body = bytes(data)
     return cast(bytes, g.small_body)
 
@@ -103,7 +106,9 @@ def moment(value: object, name: str) -> float:
 
 
 async def receive_bundle() -> Path:
-    """The request's body in a new file, which belongs to the caller. Raises TooLarge; then nothing is left behind."""
+    """The request's body, a bundle or as large as one, in a new file, which belongs to the caller. Raises TooLarge;
+    then nothing is left behind.
+    """
     publisher = services().publisher
     limits = publisher.limits
     if (request.content_length or 0) > limits.compressed_bytes_max:

@@ -11,6 +11,7 @@ from quart import current_app
 from host.registry.departures import Departures
 from host.registry.publish import Publisher
 from host.registry.registry import Registry
+from host.supervisor.actors import AllActors
 from host.supervisor.alarms import AlarmSource
 from host.supervisor.supervisor import Shown
 from host.telemetry.observed import Observed
@@ -28,8 +29,9 @@ class AdminServices:
 
     `await status()` returns what the whole host has to say for itself (JSON-able: version, uptime_s, counts, ...). It
     is shown to operators; of it a tenant sees `version` and `uptime_s` only. Without `alarms` (an admin plane that
-    runs no actors) the alarms' routes answer 503, without `departures` the deletion of a tenant, and without
-    `observed` and `counts` logs and metrics. `metrics_open`: /metrics asks for no key.
+    runs no actors) the alarms' routes answer 503, without `actors` those of actors, without `departures` the deletion
+    of a tenant, and without `observed` and `counts` those of logs and metrics. `metrics_open`: /metrics asks for no
+    key.
     """
 
     registry: Registry
@@ -38,6 +40,7 @@ class AdminServices:
     status: Callable[[], Awaitable[Mapping[str, Any]]]
     alarms: AlarmSource | None = None
     departures: Departures | None = None
+    actors: AllActors | None = None
     observed: Observed | None = None
     counts: Counts | None = None
     workers: Callable[[], Sequence[Shown]] = tuple

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from host.actors.tools import ActorSummary
 from host.admin.paging import cursor_of
 from host.admin.services import AdminServices
 from host.registry.deployments import Deployed, in_quarantine
@@ -28,6 +29,25 @@ def iso(milliseconds: float | None) -> str | None:
         return None
     moment = _EPOCH + timedelta(milliseconds=milliseconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+LAST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: an alarm may be set for a later one, but ISO 8601 has four digits."""
+
+
+def moment(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else iso(min(milliseconds, LAST_MS))
+
+
+def actor_json(actor: ActorSummary) -> dict[str, Any]:
+    return {
+        "type": actor.actor.type,
+        "name": actor.actor.name,
+        "size": actor.bytes_used,
+        "created_at": moment(actor.created_ms or None),
+        "last_used_at": moment(actor.used_ms),
+        "alarm_at": moment(actor.alarm_ms),
+    }
 
 
 def function_json(function: FunctionRecord, services: AdminServices) -> dict[str, Any]:

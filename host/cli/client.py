@@ -107,6 +107,55 @@ class AdminClient:
                 if line:
                     yield json.loads(line)
 
+    def actor_types(self) -> list[Json]:
+        found: list[Json] = self._call("GET", "/v1/actor-types")["types"]
+        return found
+
+    def actors(self, actor_type: str | None, prefix: str) -> Iterator[Json]:
+        """In order of type and name, asked for as they are needed."""
+        params = {**({"type": actor_type} if actor_type else {}), **({"prefix": prefix} if prefix else {})}
+        return self._entries("/v1/actors", "actors", params)
+
+    def actor(self, actor_type: str, name: str) -> Json:
+        return self._call("GET", "/v1/actor", params={"type": actor_type, "name": name})
+
+    def delete_actor(self, actor_type: str, name: str) -> None:
+        self._call("DELETE", "/v1/actor", params={"type": actor_type, "name": name})
+
+    def actor_keys(self, actor_type: str, name: str, prefix: str) -> Iterator[Json]:
+        """`key`, and "value" or "text"; asked for as they are needed."""
+        return self._entries("/v1/actor/keys", "keys", {"type": actor_type, "name": name, "prefix": prefix})
+
+    def actor_key(self, actor_type: str, name: str, key: str) -> Json:
+        return self._call("GET", "/v1/actor/key", params={"type": actor_type, "name": name, "key": key})
+
+    def put_actor_key(self, actor_type: str, name: str, key: str, value: str) -> Json:
+        """`value` is JSON."""
+        params = {"type": actor_type, "name": name, "key": key}
+        return self._call("PUT", "/v1/actor/key", params=params, content=value.encode())
+
+    def delete_actor_key(self, actor_type: str, name: str, key: str) -> None:
+        self._call("DELETE", "/v1/actor/key", params={"type": actor_type, "name": name, "key": key})
+
+    def invoke_actor(self, actor_type: str, name: str, method: str, arguments: list[Any]) -> Any:
+        """What the method returned."""
+        params, body = {"type": actor_type, "name": name}, {"method": method, "args": arguments}
+        return self._call("POST", "/v1/actor/invoke", params=params, json=body)["result"]
+
+    def fetch_actor(self, actor_type: str, name: str, request: Json) -> Json:
+        """`request`: "method", "path", "headers", "body". The reply: "status", "headers", "body", "base64"."""
+        return self._call("POST", "/v1/actor/fetch", params={"type": actor_type, "name": name}, json=request)
+
+    def export_actors(self, actor_type: str | None, name: str | None, tenant: str | None) -> Iterator[bytes]:
+        """One actor, or all of a tenant (the own one): pieces of lines."""
+        params = {} if actor_type is None or name is None else {"type": actor_type, "name": name}
+        return self._stream(_actors_path(tenant, "export"), params)
+
+    def import_actors(self, export: bytes, tenant: str | None, *, replace: bool, check: bool = False) -> Json:
+        """`imported`: how many. With `check` only what would refuse it does."""
+        params = {"replace": str(replace).lower(), "check": str(check).lower()}
+        return self._call("POST", _actors_path(tenant, "import"), params=params, content=export, timeout=None)
+
     def alarms(self, state: str, actor_type: str | None, cursor: str = "") -> Json:
         """A page: "alarms" and "next". `state` is "dead" or "waiting"."""
         params = {"state": state, "cursor": cursor, "limit": str(PAGE), **({"type": actor_type} if actor_type else {})}
@@ -179,6 +228,21 @@ class AdminClient:
                 return found
             params["cursor"] = page["next"]
 
+    def _entries(self, path: str, field: str, params: dict[str, str]) -> Iterator[Json]:
+        """The entries of a list, whose pages are asked for one after the other."""
+        params = {**params, "limit": str(PAGE)}
+        while True:
+            page = self._call("GET", path, params=params)
+            yield from page[field]
+            if not page.get("next"):
+                return
+            params["cursor"] = page["next"]
+
+    def _stream(self, path: str, params: dict[str, str]) -> Iterator[bytes]:
+        """The body of a reply as it comes."""
+        with self._opened("GET", path, params=params) as response:
+            yield from response.iter_bytes()
+
     def _call(self, method: str, path: str, **arguments: Any) -> Json:
         with self._opened(method, path, **arguments) as response:
             response.read()
@@ -236,11 +300,21 @@ class AdminClient:
                 f"{self.endpoint} answered {response.status_code}, but not like a Tenure admin API.",
                 "Check TENURE_ENDPOINT: it is the host's admin address (port 8788 by default), not a function's.",
             )
-        details = tuple(str(error.get("detail") or error.get("title")) for error in errors)
         code = str(errors[0].get("code", ""))
+        details = tuple(_detail(error) for error in errors)
         if len(details) == 1:
             raise AdminError(response.status_code, code, details[0])
         raise AdminError(response.status_code, code, f"The host refused this for {len(details)} reasons:", more=details)
+
+
+def _detail(error: Json) -> str:
+    """What an error says. That of an actor has a name, by which its author knows it."""
+    detail = str(error.get("detail") or error.get("title"))
+    return f"{error.get('title')}: {detail}" if error.get("code") == "actor_failed" else detail
+
+
+def _actors_path(tenant: str | None, what: str) -> str:
+    return f"/v1/actors/{what}" if tenant is None else f"/v1/tenants/{_segment(tenant)}/actors/{what}"
 
 
 def _keys_path(tenant: str | None) -> str:

@@ -12,6 +12,7 @@ import sys
 import click
 
 from host.cli.commands import (
+    actors,
     alarms,
     auth,
     data,
@@ -50,6 +51,7 @@ for _command in (
     logs.logs,
     metrics.metrics,
     *secrets.COMMANDS,
+    actors.actors,
     alarms.alarms,
     tenants.admin,
     data.data,

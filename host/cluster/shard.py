@@ -9,6 +9,7 @@ import asyncio
 
 from host.actors.alarms import Alarms
 from host.actors.directory import Directory
+from host.actors.exports import Exports
 from host.actors.ports import Owner, Refused, WorldOf, nothing_refused
 from host.model.clock import Clock
 from host.model.limits import HostLimits
@@ -38,6 +39,7 @@ class Shard:
         self.committer = Committer(engine, clock)
         self.directory = Directory(engine, self.committer, scheduler, library, clock, limits, owner, world, refused)
         self.alarms = Alarms(self.directory)
+        self.exports = Exports(engine, clock)
         self._scheduler = scheduler
         scheduler.round_end.append(self.committer.flush)
 
@@ -52,6 +54,7 @@ class Shard:
         """
         self.alarms.close()
         self.directory.stop()
+        await self.exports.close()
         await self.committer.close()
         self.directory.close()
         self._scheduler.round_end.remove(self.committer.flush)

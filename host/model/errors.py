@@ -3,7 +3,7 @@
     TenureError                 code, title, http_status, retryable; `detail` is what the caller reads
     ├── UsageError              the caller's input is wrong (400 family)
     │   ├── Unauthorized 401, Forbidden 403, NotFound 404, MethodNotAllowed 405, RequestTimeout 408, Conflict 409
-    │   ├── TooLarge 413, IdempotencyKeyReused 422, BundleError 422
+    │   ├── TooLarge 413, IdempotencyKeyReused 422, BundleError 422, ActorFailed 422
     ├── HostError               the host could not do it (500 family)
     │   ├── Unavailable 503, StorageBroken 503
     └── GuestError              the tenant's code failed; `name` is what a guest reads as `err.name`
@@ -79,6 +79,16 @@ class BundleError(UsageError):
 
 class ManifestError(BundleError):
     code, title = "invalid_manifest", "Invalid manifest"
+
+
+class ActorFailed(UsageError):
+    """A call of an actor, made through the admin API, ended with an error of the actor's: `title` is its name."""
+
+    code, title, http_status = "actor_failed", "Actor failed", 422
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(detail)
+        self.title = name
 
 
 class HostError(TenureError):

@@ -13,13 +13,14 @@ from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from host.actors.dead import DeadAlarm, WaitingAlarm
+from host.actors.tools import ActorSummary
 from host.cluster.kinds import Kind
 from host.model.errors import Unavailable
 from host.model.ids import ActorId
 from host.storage.keys import actor_key
 from host.supervisor.asking import Answering
 
-A = TypeVar("A", DeadAlarm, WaitingAlarm)
+A = TypeVar("A", DeadAlarm, WaitingAlarm, ActorSummary)
 
 
 class AlarmSource(Protocol):
@@ -70,9 +71,9 @@ def merged(pages: Sequence[tuple[list[A], ActorId | None]], limit: int) -> tuple
     """The first `limit` of what all pages say for sure, and where to go on."""
     ends = [following for _, following in pages if following is not None]
     end = min(ends, key=actor_key, default=None)
-    found = sorted(chain.from_iterable(page for page, _ in pages), key=lambda alarm: actor_key(alarm.actor))
+    found = sorted(chain.from_iterable(page for page, _ in pages), key=lambda one: actor_key(one.actor))
     if end is not None:
-        found = [alarm for alarm in found if actor_key(alarm.actor) <= actor_key(end)]
+        found = [one for one in found if actor_key(one.actor) <= actor_key(end)]
     if len(found) > limit:
         return found[:limit], found[limit - 1].actor
     return found, end

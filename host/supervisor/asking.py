@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from host.cluster.link import Done, Handler, Handlers, Link, LinkError, LinkFault, LinkLost, LinkRefused, Reply
-from host.model.errors import NotFound, StorageBroken, TenureError, Unavailable
+from host.model.errors import Conflict, NotFound, StorageBroken, TenureError, Unavailable, UsageError
 from host.telemetry import log
 
 Answering = Callable[[Any], Awaitable[Any]]
@@ -24,7 +24,9 @@ Answering = Callable[[Any], Awaitable[Any]]
 NO_ANSWER = "A worker process of the host did not answer. Try again in a moment."
 FAILED = "A worker process of the host could not do it: its log says why."
 
-_KNOWN: dict[str, type[TenureError]] = {kind.__name__: kind for kind in (NotFound, StorageBroken, Unavailable)}
+_KNOWN: dict[str, type[TenureError]] = {
+    kind.__name__: kind for kind in (Conflict, NotFound, StorageBroken, Unavailable, UsageError)
+}
 
 _log = log.get("supervisor.asking")
 
@@ -105,7 +107,7 @@ class Desk:
 async def _answer(answering: Answering, payload: bytes, reply: Reply) -> None:
     try:
         answer = [await answering(json.loads(payload))]
-    except (NotFound, StorageBroken, Unavailable) as error:
+    except tuple(_KNOWN.values()) as error:
         answer = [None, type(error).__name__, error.detail]
     except Exception as error:
         _log.exception("question_failed", error)

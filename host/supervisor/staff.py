@@ -76,6 +76,13 @@ class Staff:
             raise Unavailable(NO_ANSWER)
         return await ask(way, kind, question)
 
+    async def request(self, slot: int, kind: Kind, payload: bytes) -> bytes:
+        """A request that is none of JSON. Raises LinkError; Unavailable when the worker is not there."""
+        way = self._serving.get(slot)
+        if way is None:
+            raise Unavailable(NO_ANSWER)
+        return await request(way, kind, payload)
+
     async def ask_all(self, kind: Kind, question: Any = None) -> dict[int, Any]:
         """The answers of those that are there, by slot. One that goes away meanwhile is left out."""
         slots = self.slots

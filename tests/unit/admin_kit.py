@@ -5,7 +5,9 @@ The actors' room has no sandbox here: what these tests need of it is what it kee
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, cast
 
 from quart import typing as quart_typing
@@ -14,10 +16,18 @@ from quart.wrappers import Response
 from host.actors.dead import TenantAlarms
 from host.actors.directory import Directory
 from host.actors.erase import TenantState
+from host.actors.exports import Exports
+from host.actors.ports import no_owner
 from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
+from host.cluster.shard import Shard
+from host.cluster.wire import decode_call, encode_answer
+from host.model.errors import ActorTypeNotFoundError
 from host.model.limits import HOST_LIMITS
+from host.model.message import HttpResponse
 from host.registry.departures import Departures
+from host.sandbox.instance import INVOKE
+from host.supervisor.actors import AllActors, ShardActors
 from host.telemetry.observed import Observed
 from tests.unit.registry_kit import Host
 
@@ -69,6 +79,19 @@ def services_of(host: Host) -> AdminServices:
     async def status() -> Mapping[str, Any]:
         return {"version": "0.1.0", "uptime_s": 1.5, "counts": {"tenants": len(host.registry.accounts.tenants())}}
 
+    shard = SimpleNamespace(directory=directory, committer=host.committer, exports=Exports(host.engine, host.clock))
+    questions = ShardActors(lambda _number: cast(Shard, shard))
+
+    async def answer(number: int, question: Any) -> Any:
+        return json.loads(json.dumps(await questions.answer(json.loads(json.dumps([number, question])))))
+
+    async def call(_number: int, payload: bytes) -> bytes:
+        """What comes of a call: 5 from an actor that a function has, of others that nobody does."""
+        found = decode_call(payload, lambda _answer: None)
+        if directory.owner(found.actor.tenant, found.actor.type) is None:
+            return encode_answer(ActorTypeNotFoundError(no_owner(found.actor.type)))
+        return encode_answer(b"5" if found.turn.export is INVOKE else HttpResponse(200, b"x: y\n", b"5"))
+
     async def counts() -> Mapping[int, Any]:
         return {}  # there is no worker
 
@@ -79,6 +102,7 @@ def services_of(host: Host) -> AdminServices:
         status,
         TenantAlarms(directory),
         Departures(host.registry, host.publisher, TenantState(directory)),
+        AllActors(1, answer, call),
         observed=Observed(host.folder / "logs", host.clock, host.registry.function_ids),
         counts=counts,
     )

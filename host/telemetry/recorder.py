@@ -5,8 +5,9 @@ into lines and handed on as one batch (`batch`): so nothing here waits for a dis
 dies loses at most what it had not handed on.
 
 An *invocation* is one call of a guest: a request to a handler, or a turn of an actor. Every one is counted; a line is
-kept of a `share` of them and of all that failed (of none when the share is 0). A path in a line has no query: people
-put secrets there.
+kept of a `share` of them and of all that failed (of none when the share is 0). A function that is invoked faster than
+its log is worth gets `invocation_lines_per_batch_max` lines a batch; how many more there were is said in their place.
+A path in a line has no query: people put secrets there.
 
 Shape of a noted invocation: (version, actor or None for the handler, what, url, outcome kind, error name, HTTP status
 or 0, began and ended (monotonic s), CPU s, bytes in, bytes out, request id, trace or None). `what` is an HTTP method
@@ -52,6 +53,7 @@ class Recorder:
         self._on_first = on_first
         self._share = share
         self._turn = 0.0  # a line is kept when it reaches 1
+        self._kept: dict[str, int] = {}  # lines of well-ended invocations since the last digest, by function
         self._limits = limits
         self._raw: list[Invocation | _Logged] = []
         self._raw_chars = 0
@@ -122,6 +124,7 @@ class Recorder:
         raw = self._raw[:]
         self._raw.clear()
         self._raw_chars = 0
+        self._kept.clear()
         offset_ms = self._offset_ms()
         for noted in raw:
             if len(noted) == 7:
@@ -162,6 +165,12 @@ class Recorder:
             self._turn -= 1.0
         elif fine or not self._share:
             return
+        if fine:
+            kept = self._kept.get(version.function_id, 0)
+            if kept >= self._limits.invocation_lines_per_batch_max:
+                self._waiting.missed(version.function_id, 1)
+                return
+            self._kept[version.function_id] = kept + 1
         line: dict[str, Any] = {
             "time": offset_ms + ended * 1000,
             "type": "invocation",

@@ -46,6 +46,7 @@ from host.supervisor.staff import Staff
 from host.supervisor.supervisor import Shown
 from host.telemetry import log
 from host.telemetry.observed import Observed
+from host.telemetry.otlp import Exporter
 
 GRACE_S = 10.0
 LOGS_FOLDER = "logs"
@@ -90,7 +91,11 @@ class Control:
         ring = await asyncio.to_thread(open_key_ring, data, self.config.secrets_key)
         self.registry = Registry(storage, committer, self.clock, spread=self.staff.spread, ring=ring)
         await self.registry.load()
-        self.observed = Observed(data / LOGS_FOLDER, self.clock, self.registry.function_ids)
+        spans = None
+        if self.config.otlp_endpoint:
+            spans = Exporter(self.config.otlp_endpoint, importlib.metadata.version("tenure"), self.clock)
+            stack.push_async_callback(spans.close)
+        self.observed = Observed(data / LOGS_FOLDER, self.clock, self.registry.function_ids, spans)
         self.observed.journal.start()
         stack.push_async_callback(self.observed.journal.close)
         self.registry.on_change(self._forget_observed)

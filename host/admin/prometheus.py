@@ -105,6 +105,9 @@ def _of_control(admin: AdminServices, observed: Observed) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "tenure_log_lines_dropped", "Log lines that the disk did not take.", value=journal.dropped
     )
+    if observed.spans is not None:
+        yield CounterMetricFamily("tenure_spans", "Spans that the collector took.", value=observed.spans.exported)
+        yield CounterMetricFamily("tenure_spans_dropped", "Spans that it did not.", value=observed.spans.dropped)
     serving = len(admin.registry.deployed())
     yield GaugeMetricFamily("tenure_functions_serving", "Functions with a deployed version.", value=serving)
 

@@ -6,8 +6,9 @@ when a batch comes late.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from host.model.clock import Clock
 from host.model.limits import LOG_LIMITS, LogLimits
@@ -18,24 +19,33 @@ from host.telemetry.metrics import FunctionMetrics
 
 _log = get("telemetry.observed")
 
-Export = Callable[[list[SpanRow]], None]
+
+class SpanSink(Protocol):
+    """`otlp.Exporter`. `exported` and `dropped` count spans."""
+
+    exported: int
+    dropped: int
+
+    def offer(self, spans: Sequence[SpanRow]) -> None:
+        """Takes spans. May not block."""
+        ...
 
 
 class Observed:
-    """`functions()` are the ids of all that there are; `export` takes spans, and may not block."""
+    """`functions()` are the ids of all that there are; without `spans` none are exported."""
 
     def __init__(
         self,
         folder: Path,
         clock: Clock,
         functions: Callable[[], Collection[str]],
-        export: Export | None = None,
+        spans: SpanSink | None = None,
         limits: LogLimits = LOG_LIMITS,
     ) -> None:
         self.journal = Journal(folder, clock, functions, limits)
         self.metrics = FunctionMetrics(clock)
         self._functions = functions
-        self._export = export
+        self.spans = spans
 
     def take(self, payload: bytes) -> None:
         """A worker's batch."""
@@ -51,8 +61,8 @@ class Observed:
         for function_id, kind, counted in counts:
             if function_id in there:
                 self.metrics.add(function_id, kind, counted)
-        if spans and self._export is not None:
-            self._export(spans)
+        if spans and self.spans is not None:
+            self.spans.offer(spans)
 
     def forget(self, function_id: str) -> None:
         """The function is deleted."""

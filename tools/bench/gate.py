@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.kit.process import HostProcess, free_port
-from tools.bench.counters import HELD, Counter, CpuSeconds, Instructions, counter_of
+from tests.kit.process import free_port
+from tools.bench.counted import CountedHost, Held
+from tools.bench.counters import CpuSeconds, Instructions
 from tools.bench.load import Load, LoadGenerator, Target
 from tools.machine import ROOT, origin
 
@@ -74,47 +74,17 @@ def judge(ratios: list[Ratio], references: Mapping[str, Mapping[str, float]]) ->
     return lines, faults
 
 
-class _Held:
-    """Makes a program wait until its counter is there. `before` goes before its command line."""
-
-    def __init__(self, folder: Path, name: str, cpu: bool) -> None:
-        self._cpu = cpu
-        self._fifo = folder / f"{name}.fifo"
-        os.mkfifo(self._fifo)
-        self.before = [*HELD, str(self._fifo)]
-
-    def count(self, pid: int) -> Counter:
-        """Count from now on, and let the program begin."""
-        counter = counter_of(pid, cpu=self._cpu)
-        self._fifo.write_text("go\n")
-        return counter
-
-
-class _CountedHost(HostProcess):
-    """With one worker, so that no request crosses processes by chance."""
-
-    counter: Counter
-
-    def __init__(self, folder: Path, cpu: bool) -> None:
-        self._held = _Held(folder, "host", cpu)
-        super().__init__(folder / "data", flags=["--workers", "1"], wrapper=self._held.before)
-
-    def launch(self) -> None:
-        super().launch()
-        self.counter = self._held.count(self.pid)
-
-
 class Measurement:
     """One host and one baseline, both running, measured in turn. Makes everything in `folder`. `cpu`: of CPU time."""
 
     def __init__(self, folder: Path, cpu: bool) -> None:
         self._generator = LoadGenerator(folder)
-        held = _Held(folder, "baseline", cpu)
+        held = Held(folder, "baseline", cpu=cpu)
         port = free_port()
         command = [*held.before, sys.executable, "-m", "tools.bench.baseline", str(port), str(folder / "log")]
         self._baseline = subprocess.Popen(command, cwd=ROOT)
         self._counters = {"baseline": held.count(self._baseline.pid)}
-        self._host = _CountedHost(folder, cpu)
+        self._host = CountedHost(folder, cpu=cpu)
         self._host.start()
         self._counters["host"] = self._host.counter
         account, hello = asyncio.run(self._ship())

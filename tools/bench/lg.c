@@ -11,6 +11,7 @@
  * -a address:port   -H Host header   -m method   -p path   -b body   -e expected body
  * -c connections    -d seconds       -n requests at most   -k number of keys   -x prefix of keys
  * -r                keys at random instead of in turn      -S seed
+ * -L file of Host headers, one a line: a request gets that of its key's number instead of -H
  *
  * In -p and -e `{key}` is the request's key, PREFIX followed by a number below -k; in -e `{number}` is any JSON number.
  * Prints one line of JSON: counts, seconds, requests a second, and latencies in microseconds. Only for loopback.
@@ -45,6 +46,8 @@ static const int64_t SECOND = 1000000000LL;
 static const int64_t LAST_REPLIES_NS = 20 * 1000000000LL;
 
 struct options {
+    char **hosts;
+    long host_count;
     const char *host, *method, *path, *body, *expected, *prefix;
     struct sockaddr_in address;
     int connections;
@@ -138,13 +141,14 @@ static void send_request(struct connection *c) {
     c->key = opt.random ? (long)(next_random() % (uint64_t)opt.keys) : total.sent % opt.keys;
     key_text(c->key, key);
     fill(opt.path, key, path, sizeof path);
+    const char *host = opt.hosts ? opt.hosts[c->key % opt.host_count] : opt.host;
     int length;
     if (*opt.body)
         length = snprintf(out, sizeof out,
                           "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                          opt.method, path, opt.host, strlen(opt.body), opt.body);
+                          opt.method, path, host, strlen(opt.body), opt.body);
     else
-        length = snprintf(out, sizeof out, "%s %s HTTP/1.1\r\nHost: %s\r\n\r\n", opt.method, path, opt.host);
+        length = snprintf(out, sizeof out, "%s %s HTTP/1.1\r\nHost: %s\r\n\r\n", opt.method, path, host);
     if (length >= (int)sizeof out) { errno = E2BIG; die("request"); }
     c->filled = 0;
     c->busy = true;
@@ -153,6 +157,22 @@ static void send_request(struct connection *c) {
     /* A request is far smaller than a socket's buffer, which is empty here; a short write means the peer is gone, and
        the read that follows says so. */
     if (send(c->fd, out, (size_t)length, MSG_NOSIGNAL) != length) shutdown(c->fd, SHUT_RDWR);
+}
+
+/* Reads the lines of -L. Dies when there are none. */
+static void read_hosts(const char *name) {
+    FILE *file = fopen(name, "r");
+    if (!file) die(name);
+    char *line = NULL;
+    size_t size = 0;
+    for (ssize_t length; (length = getline(&line, &size, file)) > 0;) {
+        line[length - (line[length - 1] == '\n')] = 0;
+        opt.hosts = realloc(opt.hosts, (size_t)(opt.host_count + 1) * sizeof *opt.hosts);
+        if (!opt.hosts || !(opt.hosts[opt.host_count++] = strdup(line))) die("memory");
+    }
+    free(line);
+    fclose(file);
+    if (!opt.host_count) { errno = EINVAL; die("-L"); }
 }
 
 static const char *header(const char *head, const char *name) {
@@ -295,7 +315,7 @@ static double percentile_us(double share) {
 
 static void parse_options(int count, char **values) {
     opt.address.sin_family = AF_INET;
-    for (int o; (o = getopt(count, values, "a:H:m:p:b:e:c:d:n:k:x:rS:")) > 0;) switch (o) {
+    for (int o; (o = getopt(count, values, "a:H:m:p:b:e:c:d:n:k:x:rS:L:")) > 0;) switch (o) {
         case 'a': {
             char *colon = strrchr(optarg, ':');
             if (!colon) { errno = EINVAL; die("-a"); }
@@ -308,6 +328,7 @@ static void parse_options(int count, char **values) {
             break;
         }
         case 'H': opt.host = optarg; break;
+        case 'L': read_hosts(optarg); break;
         case 'm': opt.method = optarg; break;
         case 'p': opt.path = optarg; break;
         case 'b': opt.body = optarg; break;

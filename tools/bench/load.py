@@ -66,8 +66,11 @@ class LoadGenerator:
         prefix: str = "k",
         random: bool = False,
         seed: int = 1,
+        hosts: Path | None = None,
     ) -> Load:
-        """Load `target`. Keys are `prefix` and 0 to `keys` - 1, in turn or at random."""
+        """Load `target`. Keys are `prefix` and 0 to `keys` - 1, in turn or at random. `hosts`: a file with a Host
+        header a line, of which each key has its own.
+        """
         command = [
             str(self._binary), "-a", target.address, "-H", target.host, "-m", target.method, "-p", target.path,
             "-b", target.body, "-e", target.expected, "-c", str(connections), "-d", str(seconds),
@@ -75,6 +78,8 @@ class LoadGenerator:
         ]  # fmt: skip
         if requests is not None:
             command += ["-n", str(requests)]
+        if hosts is not None:
+            command += ["-L", str(hosts)]
         if random:
             command.append("-r")
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _GRACE_S)

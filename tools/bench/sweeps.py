@@ -2,8 +2,8 @@
 
 Live actors, the size of a value, of a binary body, tenants, the depth of a chain of calls: each from little to much, on
 a host of one worker that was just started, one request at a time. A cost is in millions of instructions of user code
-over all of the host's processes, which other work on the machine hardly moves, or milliseconds of CPU time where those are
-not counted; beside it the time of a request (p50). Every reply is checked.
+over all of the host's processes, which other work on the machine hardly moves, or milliseconds of CPU time where those
+are not counted; beside it the time of a request (p50). Every reply is checked.
 
 With `--write`, plots and a table go into docs/performance. Exit code 1 when a cost grows worse than linear.
 """

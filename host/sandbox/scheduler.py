@@ -62,6 +62,9 @@ class Scheduler:
         self._lengths: dict[Call, float] = {}
         self._sweeper: TimerHandle | None = None
         self._burner = Burner(self)
+        self._paused = False
+        self._round_owed = False
+        self._burned: list[tuple[Call, bool]] = []
         self._closed = False
 
     @property
@@ -79,7 +82,25 @@ class Scheduler:
             self._scheduled = True
             self.loop.call_soon(self._round)
 
+    def pause(self) -> None:
+        """Until `resume` no guest runs on the loop and no call ends. One in the background burns on, and what comes of
+        it waits.
+        """
+        self._paused = True
+
+    def resume(self) -> None:
+        self._paused = False
+        burned, self._burned = self._burned, []
+        for call, returned in burned:
+            self.burned(call, returned)
+        if self._round_owed:
+            self._round_owed = False
+            self.loop.call_soon(self._round)
+
     def _round(self) -> None:
+        if self._paused:
+            self._round_owed = True
+            return
         ready, now = self._ready, perf_counter()
         self.rounds += 1
         if ready.changes != self._changes:
@@ -149,6 +170,9 @@ class Scheduler:
 
     def burned(self, call: Call, returned: bool) -> None:
         """The background thread is through with `call`: it returned, or it is to be killed. The loop only."""
+        if self._paused:
+            self._burned.append((call, returned))
+            return
         self._burner.drop(call)
         call.owned = False
         if call.ended:
@@ -186,6 +210,9 @@ class Scheduler:
 
     def _sweep(self) -> None:
         self._sweeper = None
+        if self._paused:
+            self._sweeper = self.clock.call_later(SWEEP_S, self._sweep)
+            return
         now = self.clock.monotonic()
         for queue in list(self._deadlines.values()):
             overdue = []

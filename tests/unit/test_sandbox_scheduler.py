@@ -19,6 +19,7 @@ from host.sandbox.call import Call
 from host.sandbox.fair import EVERY, TURN_S, FairQueue
 from host.sandbox.instance import INVOKE, Instance
 from tests.kit import raw
+from tests.kit.rooms import open_rooms, version_of
 from tests.kit.until import wait_until
 
 
@@ -318,3 +319,20 @@ async def test_an_instance_runs_one_export_at_a_time() -> None:
         instance.begin(INVOKE, (b"count", b"[]"))
         with pytest.raises(RuntimeError, match="one export at a time"):
             instance.begin(INVOKE, (b"count", b"[]"))
+
+
+PROBE = version_of()
+
+
+async def test_while_paused_no_guest_begins_or_ends_and_afterwards_all_do() -> None:
+    async with open_rooms(version=PROBE) as rooms:
+        await rooms.invoke("a", "run", [["put", "k", 1]])
+        burning = rooms.invoke("b", "run", [["burn", 100], ["put", "k", 2]])
+        await wait_until(lambda: bool(rooms.scheduler._burner._held), "a guest in the background")
+        rooms.scheduler.pause()
+        commits = rooms.committer.stats().commits
+        begun = rooms.invoke("a", "run", [["put", "k", 3]])
+        await wait_until(lambda: bool(rooms.scheduler._burned), "the end of what burns")
+        assert (begun.done(), burning.done(), rooms.committer.stats().commits) == (False, False, commits)
+        rooms.scheduler.resume()
+        assert await asyncio.wait_for(asyncio.gather(begun, burning), 10) == [[None], [None, None]]

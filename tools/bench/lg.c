@@ -11,6 +11,7 @@
  * -a address:port   -H Host header   -m method   -p path   -b body   -e expected body
  * -c connections    -d seconds       -n requests at most   -k number of keys   -x prefix of keys
  * -r                keys at random instead of in turn      -S seed
+ * -R requests a second at most, spread evenly: a connection that has its reply waits for its turn
  * -L file of Host headers, one a line: a request gets that of its key's number instead of -H
  *
  * In -p and -e `{key}` is the request's key, PREFIX followed by a number below -k; in -e `{number}` is any JSON number.
@@ -51,7 +52,7 @@ struct options {
     const char *host, *method, *path, *body, *expected, *prefix;
     struct sockaddr_in address;
     int connections;
-    double seconds;
+    double seconds, rate;
     long requests_max, keys;
     bool random;
 };
@@ -315,7 +316,7 @@ static double percentile_us(double share) {
 
 static void parse_options(int count, char **values) {
     opt.address.sin_family = AF_INET;
-    for (int o; (o = getopt(count, values, "a:H:m:p:b:e:c:d:n:k:x:rS:L:")) > 0;) switch (o) {
+    for (int o; (o = getopt(count, values, "a:H:m:p:b:e:c:d:n:k:x:rS:L:R:")) > 0;) switch (o) {
         case 'a': {
             char *colon = strrchr(optarg, ':');
             if (!colon) { errno = EINVAL; die("-a"); }
@@ -329,6 +330,7 @@ static void parse_options(int count, char **values) {
         }
         case 'H': opt.host = optarg; break;
         case 'L': read_hosts(optarg); break;
+        case 'R': opt.rate = atof(optarg); break;
         case 'm': opt.method = optarg; break;
         case 'p': opt.path = optarg; break;
         case 'b': opt.body = optarg; break;
@@ -348,6 +350,24 @@ static void parse_options(int count, char **values) {
 
 static bool may_send(int64_t end) { return now_ns() < end && (opt.requests_max < 0 || total.sent < opt.requests_max); }
 
+/* Those that wait for their turn, first come first served: each is in it once, so it never overflows. */
+static struct connection *idle[CONNECTIONS_MAX];
+static int idle_first, idle_count;
+
+static void push_idle(struct connection *c) { idle[(idle_first + idle_count++) % CONNECTIONS_MAX] = c; }
+
+static struct connection *pop_idle(void) {
+    struct connection *c = idle[idle_first];
+    idle_first = (idle_first + 1) % CONNECTIONS_MAX;
+    idle_count--;
+    return c;
+}
+
+/* With -R, request number n is sent n / rate seconds after the start, or later. */
+static bool is_turn(int64_t start) {
+    return opt.rate <= 0 || (double)(now_ns() - start) >= (double)total.sent / opt.rate * (double)SECOND;
+}
+
 int main(int count, char **values) {
     parse_options(count, values);
     poller = epoll_create1(EPOLL_CLOEXEC);
@@ -357,15 +377,23 @@ int main(int count, char **values) {
         if (!open_connection(&all[i])) die("connect");
     int64_t start = now_ns(), end = start + (int64_t)(opt.seconds * (double)SECOND), last = start;
     int under_way = 0;
-    for (int i = 0; i < opt.connections && may_send(end); i++, under_way++) send_request(&all[i]);
+    for (int i = 0; i < opt.connections; i++) push_idle(&all[i]);
     struct epoll_event events[256];
-    while (under_way > 0 && now_ns() < end + LAST_REPLIES_NS) {
-        int ready = epoll_wait(poller, events, 256, 200);
+    for (;;) {
+        while (idle_count && may_send(end) && is_turn(start)) {
+            struct connection *c = pop_idle();
+            if (c->fd < 0) continue; /* it was closed, and could not be opened again */
+            send_request(c);
+            under_way++;
+        }
+        bool waits = idle_count && may_send(end);
+        if ((!under_way && !waits) || now_ns() >= end + LAST_REPLIES_NS) break;
+        int ready = epoll_wait(poller, events, 256, waits ? 1 : 200);
         for (int i = 0; i < ready; i++) {
             struct connection *c = events[i].data.ptr;
             ssize_t got = read(c->fd, c->reply + c->filled, REPLY_BYTES_MAX - c->filled);
             if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-            bool closes = false;
+            bool closes = false, was_busy = c->busy;
             if (got > 0) {
                 c->filled += (size_t)got;
                 if (!c->busy || !take_reply(c, &closes)) continue;
@@ -374,16 +402,14 @@ int main(int count, char **values) {
                 closes = true;
                 if (c->busy) total.lost++;
             }
-            if (c->busy) under_way--;
+            if (was_busy) under_way--;
             c->busy = false;
             if (closes) {
                 close(c->fd);
+                c->fd = -1;
                 if (total.lost > LOST_MAX || !open_connection(c)) continue;
             }
-            if (may_send(end)) {
-                send_request(c);
-                under_way++;
-            }
+            if (was_busy) push_idle(c);
         }
     }
     double seconds = (double)(last - start) / (double)SECOND;

@@ -67,9 +67,10 @@ class LoadGenerator:
         random: bool = False,
         seed: int = 1,
         hosts: Path | None = None,
+        rate: float | None = None,
     ) -> Load:
         """Load `target`. Keys are `prefix` and 0 to `keys` - 1, in turn or at random. `hosts`: a file with a Host
-        header a line, of which each key has its own.
+        header a line, of which each key has its own. `rate`: requests a second at most, spread evenly.
         """
         command = [
             str(self._binary), "-a", target.address, "-H", target.host, "-m", target.method, "-p", target.path,
@@ -80,6 +81,8 @@ class LoadGenerator:
             command += ["-n", str(requests)]
         if hosts is not None:
             command += ["-L", str(hosts)]
+        if rate is not None:
+            command += ["-R", str(rate)]
         if random:
             command.append("-r")
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _GRACE_S)

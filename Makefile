@@ -28,7 +28,11 @@ demo: $(VENV)/.installed $(TARBALL) functions/account/node_modules/.installed ##
 
 test: setup ## Run all tests.
 	cd $(SDK) && $(NPM) run --silent test
-	$(BIN)/python -m pytest
+	@# Whole hosts in one process, everything else beside them in another; then, with the machine to themselves, those that time.
+	$(BIN)/python -m pytest -m 'not alone' tests/e2e & hosts=$$!; \
+	rest=0; $(BIN)/python -m pytest -m 'not alone' --ignore=tests/e2e || rest=$$?; \
+	wait $$hosts && test $$rest = 0
+	$(BIN)/python -m pytest -m alone
 
 check: setup lint types contract test gate ## What CI runs: lint, types, import contract, tests, cost of a request.
 

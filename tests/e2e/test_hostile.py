@@ -17,7 +17,7 @@ import pytest_asyncio
 from tests.conftest import FUNCTIONS, GUESTS, SESSION, Ship
 from tests.kit.http import Site
 
-pytestmark = SESSION
+pytestmark = [SESSION, pytest.mark.alone]
 
 ATTACKS = ("spin", "recurse", "hoard", "storm", "fork", "regexp", "timers")
 BESIDE = (*ATTACKS, "never", "lines", "logFlood", "giantText", "giantHeader", "giantError")

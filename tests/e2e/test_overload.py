@@ -18,7 +18,7 @@ from tests.kit.admin import Admin
 from tests.kit.http import Site
 from tests.kit.until import wait_until
 
-pytestmark = SESSION
+pytestmark = [SESSION, pytest.mark.alone]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

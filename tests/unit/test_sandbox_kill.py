@@ -24,6 +24,8 @@ from host.telemetry import log
 from tests.kit import raw
 from tests.kit.until import wait_until
 
+pytestmark = pytest.mark.alone
+
 LONG = replace(LIMITS, call_cpu_s=20.0)
 STARTS_FOR_EVER = """
 (component

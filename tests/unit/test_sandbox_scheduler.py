@@ -22,6 +22,8 @@ from tests.kit import raw
 from tests.kit.rooms import open_rooms, version_of
 from tests.kit.until import wait_until
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def whole_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ class LogLimits:
     waiting_function_bytes_max: int = 1 * MiB
     """What a process keeps of one function's lines that have not reached the next: a worker, or the disk's queue."""
     waiting_bytes_max: int = 16 * MiB
-    invocation_lines_per_batch_max: int = 20
+    invocation_lines_per_batch_max: int = 50
     """Of one function, of invocations that ended well: about ten batches a second leave a worker."""
     followers_per_tenant_max: int = 32
 

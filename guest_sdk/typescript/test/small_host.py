@@ -81,6 +81,8 @@ class DictStorage:
 class World:
     """What one instance reaches: other actors through the host, and a log."""
 
+    mark = 0
+
     def __init__(self, host: SmallHost, actor: tuple[str, str] | None) -> None:
         self.host = host
         identity = {"type": actor[0], "name": actor[1]} if actor else None

@@ -14,7 +14,8 @@ from host.model.clock import ManualClock
 from host.model.ids import ActorId
 from host.registry.records import DEFAULT_TENANT
 from host.storage import keys
-from host.storage.upgrade import open_engine
+from host.storage.layout import read_layout
+from host.storage.upgrade import open_shard
 from tests.conftest import shipping_to
 from tests.kit.http import Site
 from tests.kit.until import wait_until
@@ -74,12 +75,13 @@ async def test_a_bucket_that_is_full_again_leaves_nothing_on_the_disk(serve_conf
         site = await ship(RATE_LIMITER)
         await statuses(site, "gone", 2)
         await statuses(site, "here", 1)
+        committer = host.worker.cluster.shards[0].committer
         for alarms in (2, 1):  # those of the first tokens: one bucket is full, the other takes until the next alarm
-            ended = host.status()["storage"]["commits"] + alarms
+            ended = committer.stats().commits + alarms
             clock.advance(REFILL_S)
-            await wait_until(lambda: host.status()["storage"]["commits"] >= ended, "alarms")  # noqa: B023
+            await wait_until(lambda: committer.stats().commits >= ended, "alarms")  # noqa: B023
         await statuses(site, "here", 1)
-    with contextlib.closing(open_engine(serve_config.data_dir)) as engine:
+    with contextlib.closing(open_shard(serve_config.data_dir, read_layout(serve_config.data_dir), 0)) as engine:
         buckets = [keys.state_range(ActorId(DEFAULT_TENANT, "Bucket", name)) for name in ("gone", "here")]
         assert [len(engine.scan(*bucket)) for bucket in buckets] == [0, 1]
 

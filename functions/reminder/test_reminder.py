@@ -105,7 +105,7 @@ async def test_reminders_outlive_a_restart_and_those_that_fell_into_it_fire_afte
 
     async with server.running(serve_config) as host:
         restarted = time.time()
-        site = Site(host.listen_url, name)
+        site = Site(host.control.listen_url, name)
         done = await fired(site, "ada", 3)
         await site.close()
     assert texts(done) == ["before", "missed", "later"]

@@ -36,6 +36,9 @@ VERSION = 1
 CONTROL = -1
 """The number of the control process; workers count from 0."""
 
+VISITOR = -2
+"""One that only asks who is there: nothing is posted to it."""
+
 FRAME_BYTES_MAX = 80 * MiB
 UNREAD_BYTES_MAX = 128 * MiB
 UNANSWERED_MAX = 100_000

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from host.cluster.door import MESSAGE_BYTES_MAX, at_door
 from host.cluster.kinds import Kind
-from host.cluster.link import CONTROL
+from host.cluster.link import VISITOR
 from host.cluster.peer import Peer, short_name
 from host.model.errors import TenureError
 from host.supervisor.asking import ask
@@ -86,7 +86,7 @@ def _listener_of(path: Path) -> int:
 
 async def _answer(path: Path, kind: Kind, question: Any) -> Any:
     """None if there is none."""
-    peer = Peer(path, CONTROL, {})
+    peer = Peer(path, VISITOR, {})
     peer.start()
     try:
         async with asyncio.timeout(ANSWER_S):

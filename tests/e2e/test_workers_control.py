@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import FUNCTIONS, GUESTS
-from tests.kit.admin import Shipped
+from tests.kit.admin import Admin, Shipped
 from tests.kit.process import HostProcess
 from tests.kit.until import wait_until
 from tests.kit.workers import LONG_S, Client, account_of, get_once, load, site_at
@@ -30,6 +30,12 @@ def host(tmp_path: Path) -> Iterator[HostProcess]:
         yield process
     finally:
         process.kill()
+
+
+async def admin_knows(admin: Admin, count: int) -> bool:
+    """Whether so many invocations are in the metrics: two for each request, the handler's and the actor's."""
+    found = (await admin.http.get("/v1/functions/account/metrics?minutes=5")).json()
+    return int(found["count"]) >= count
 
 
 @pytest.fixture
@@ -56,7 +62,9 @@ async def test_workers_serve_on_without_a_control_process_and_the_next_one_takes
             await asyncio.to_thread(host.start)
         assert [client.failed for client in clients] == [[], [], []]
         assert host.workers() == workers
-        async with host.admin() as admin:  # and they follow it
+        done = sum(client.done for client in clients) - sum(seen)
+        async with host.admin() as admin:  # and they tell it what it missed, and follow it
+            await wait_until(lambda: admin_knows(admin, 2 * done), "what went on meanwhile, in the metrics", LONG_S)
             hello = await admin.ship(FUNCTIONS / "hello")
             assert {(await get_once(host, hello, "/")).status_code for _ in range(8)} == {200}
         os.kill(workers[1], signal.SIGKILL)

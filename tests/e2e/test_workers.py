@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,21 @@ async def test_a_call_that_a_dying_worker_was_running_fails_with_a_clear_error(h
         assert reply.json() == {"error": "ActorCrashedError", "message": message}
 
 
+def caught(pid: int, doing: Callable[[], bool]) -> bool:
+    """Stop the process. If it was not `doing` it then, it goes on: a guest that spins is polled slice by slice."""
+    os.kill(pid, signal.SIGSTOP)
+    while any(not is_stopped(task) for task in Path(f"/proc/{pid}/task").iterdir()):
+        os.sched_yield()
+    if not doing():
+        os.kill(pid, signal.SIGCONT)
+        return False
+    return True
+
+
+def is_stopped(task: Path) -> bool:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 async def test_a_version_whose_guest_crashes_workers_is_quarantined_until_it_is_released(host: HostProcess) -> None:
     marks = open_marks(host.data / "run", 2)
     async with host.admin() as admin:
@@ -101,8 +116,9 @@ async def test_a_version_whose_guest_crashes_workers_is_quarantined_until_it_is_
                     async with site_at(host, hostile, 1, QUIET_PATH) as site:
                         pid = host.workers()[1]
                         spinning = asyncio.create_task(site.get("/handler/spin"))
-                        await wait_until(lambda: any(of_slot(marks, 1)), "the spinning guest", LONG_S)
+                        await wait_until(lambda: caught(pid, lambda: any(of_slot(marks, 1))), "the guest", LONG_S)
                         os.kill(pid, signal.SIGABRT)  # as the engine does when it finds itself broken
+                        os.kill(pid, signal.SIGCONT)
                         with pytest.raises((OSError, asyncio.IncompleteReadError)):
                             await spinning
                         await back(host, 1, pid)

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,7 @@ async def test_a_version_whose_guest_crashes_workers_is_quarantined_until_it_is_
                     async with site_at(host, hostile, 1, QUIET_PATH) as site:
                         pid = host.workers()[1]
                         spinning = asyncio.create_task(site.get("/handler/spin"))
-                        await wait_until(lambda: caught(pid, lambda: any(of_slot(marks, 1))), "the guest", LONG_S)
+                        await wait_until(partial(caught, pid, lambda: any(of_slot(marks, 1))), "the guest", LONG_S)
                         os.kill(pid, signal.SIGABRT)  # as the engine does when it finds itself broken
                         os.kill(pid, signal.SIGCONT)
                         with pytest.raises((OSError, asyncio.IncompleteReadError)):

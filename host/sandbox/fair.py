@@ -11,12 +11,14 @@ was pushed with `later`, and each turn that a tenant is passed over pays for `TU
 from __future__ import annotations
 
 from collections import deque
+from time import perf_counter
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 EVERY = 8
 TURN_S = 0.001
+TENANTS_MAX = 1_000
 
 
 class _Lane(Generic[T]):
@@ -110,3 +112,27 @@ class FairQueue(Generic[T]):
     def clear(self) -> None:
         for each in (self._lanes, self._fresh, self._turns, self._debts):
             each.clear()
+
+
+class Allowance:
+    """How much time each tenant has used of what it may have: `share` of all time, `burst_s` of it at once.
+
+    Kept for each tenant is the moment by which all it used is paid for, at its share; those in the past are forgotten.
+    """
+
+    __slots__ = ("_burst_s", "_paid_at", "_share")
+
+    def __init__(self, share: float, burst_s: float) -> None:
+        self._share = share
+        self._burst_s = burst_s / share
+        self._paid_at: dict[str, float] = {}
+
+    def spend(self, tenant: str, seconds: float) -> None:
+        now = perf_counter()
+        if len(self._paid_at) >= TENANTS_MAX:
+            self._paid_at = {each: at for each, at in self._paid_at.items() if at > now}
+        self._paid_at[tenant] = max(self._paid_at.get(tenant, 0.0), now) + seconds / self._share
+
+    def is_spent(self, tenant: str) -> bool:
+        paid_at = self._paid_at.get(tenant)
+        return paid_at is not None and paid_at - perf_counter() > self._burst_s

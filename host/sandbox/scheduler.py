@@ -7,9 +7,11 @@ rounds are shorter, and a guest that takes long ends its round: what has ended l
 arrives meanwhile is read after it.
 
 A guest that has burned more than `BURN_AFTER_S` of CPU time is polled on a background thread from then on: wasm runs
-without the interpreter's lock, so it slows nobody, until its export returns or its CPU limit stops it. There, too,
-tenants take turns (a hundred spinning guests of one leave another's long computation half of that thread), and within
-a tenant those that came lately go first.
+without the interpreter's lock, so it slows nobody, until its export returns or its CPU limit stops it. While several
+tenants are about, the guests of one that has had its share of the loop in long slices go there at once, because many
+guests that each burn a little would fill the loop as well as one that burns much. There, too, tenants take turns (a
+hundred spinning guests of one leave another's long computation half of that thread), and within a tenant those that
+came lately go first.
 
 Wall-clock limits cost no timer each: calls with the same limit end in the order they began, so one queue for each
 length and one sweep every `SWEEP_S` are enough. Limits are therefore late by up to that.
@@ -18,14 +20,16 @@ length and one sweep every `SWEEP_S` are enough. Limits are therefore late by up
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+from collections import deque
 from collections.abc import Callable, MutableSequence
 from time import perf_counter, thread_time
 
 from host.model.clock import Clock, TimerHandle
 from host.sandbox.call import FAILED, Call
 from host.sandbox.engine import Engine
-from host.sandbox.fair import TURN_S, FairQueue
+from host.sandbox.fair import TURN_S, Allowance, FairQueue
 from host.sandbox.outcome import Outcome
 from host.telemetry import log
 
@@ -36,6 +40,10 @@ COMPANY_S = 0.5
 BURN_AFTER_S = 0.004
 LATELY_S = 0.05
 """CPU time up to which a guest on the background thread goes before those of its tenant that have used more."""
+LOOP_SHARE, LOOP_BURST_S = 0.1, 0.02
+"""What a tenant's long slices may take of the loop's time in company. Beyond, its guests begin in the background."""
+BURNER_NICE = 5
+"""Where cores are few the loop goes first. Not more: the burner, too, holds the interpreter's lock for moments."""
 SWEEP_S = 0.05
 
 _log = log.get("sandbox")
@@ -54,6 +62,7 @@ class Scheduler:
         self.round_end: list[Callable[[], None]] = []
         self.loop = asyncio.get_running_loop()
         self._ready: FairQueue[Call] = FairQueue()
+        self._allowance = Allowance(LOOP_SHARE, LOOP_BURST_S)
         self._changes = 0
         self._company_until = 0.0
         self.rounds = 0
@@ -64,7 +73,7 @@ class Scheduler:
         self._burner = Burner(self)
         self._paused = False
         self._round_owed = False
-        self._burned: list[tuple[Call, bool]] = []
+        self._alone = True
         self._closed = False
 
     @property
@@ -90,9 +99,7 @@ class Scheduler:
 
     def resume(self) -> None:
         self._paused = False
-        burned, self._burned = self._burned, []
-        for call, returned in burned:
-            self.burned(call, returned)
+        self.burned()
         if self._round_owed:
             self._round_owed = False
             self.loop.call_soon(self._round)
@@ -106,7 +113,7 @@ class Scheduler:
         if ready.changes != self._changes:
             self._changes = ready.changes
             self._company_until = now + COMPANY_S
-        alone = now > self._company_until
+        alone = self._alone = now > self._company_until
         end, long_s = (now + ROUND_S, ROUND_S) if alone else (now + SHARED_ROUND_S, TURN_S)
         while ready:
             if self._run(ready.pop()) > long_s or perf_counter() > end:
@@ -140,9 +147,14 @@ class Scheduler:
         try:
             if not call.begin_next():
                 return 0.0
+            if not self._alone and self._allowance.is_spent(call.tenant):
+                call.owned = True
+                self._burner.take(call)
+                return 0.0
             returned = call.run_slice()
             if call.cpu_s - before > TURN_S:
                 self._ready.charge(call.tenant, call.cpu_s - before)
+                self._allowance.spend(call.tenant, call.cpu_s - before)
             if returned:
                 call.after_return()
                 return call.cpu_s - before
@@ -168,25 +180,30 @@ class Scheduler:
     def burning(self, call: Call) -> bool:
         return self._burner.holds(call)
 
-    def burned(self, call: Call, returned: bool) -> None:
-        """The background thread is through with `call`: it returned, or it is to be killed. The loop only."""
+    def burned(self) -> None:
+        """The background thread is through with some calls: they returned, or are to be killed. The loop only."""
         if self._paused:
-            self._burned.append((call, returned))
             return
+        done = self._burner.done
+        if done:
+            while done:
+                self._burned(*done.popleft())
+            self._end_round()
+
+    def _burned(self, call: Call, returned: bool) -> None:
         self._burner.drop(call)
         call.owned = False
-        if call.ended:
-            return
-        if call.kill is not None:
-            call.finish(call.kill)
-        elif returned:
-            try:
+        try:
+            if call.ended:
+                return
+            if call.kill is not None:
+                call.finish(call.kill)
+            elif returned:
                 call.after_return()
-            except Exception as error:
-                _failed(call, error)
-            self._end_round()
-        else:
-            call.finish_over_cpu()
+            else:
+                call.finish_over_cpu()
+        except Exception as error:
+            _failed(call, error)
 
     # Wall-clock limits.
 
@@ -247,6 +264,8 @@ class Burner:
         self._scheduler = scheduler
         self._held: set[Call] = set()
         self._queue: FairQueue[Call] = FairQueue()
+        self.done: deque[tuple[Call, bool]] = deque()
+        """Calls that the loop is to take back, and whether their exports have returned."""
         self._condition = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -271,6 +290,7 @@ class Burner:
             self._condition.notify()
 
     def _run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, 0, BURNER_NICE)
         while True:
             with self._condition:
                 while not self._queue and not self._stopping:
@@ -283,7 +303,9 @@ class Burner:
             returned = call.kill is None and call.run_slice(thread_time)
             self._scheduler.marks[1] = 0
             if returned or call.kill is not None or call.over_cpu():
-                self._scheduler.loop.call_soon_threadsafe(self._scheduler.burned, call, returned)
+                self.done.append((call, returned))
+                if len(self.done) == 1:  # else the loop has been told
+                    self._scheduler.loop.call_soon_threadsafe(self._scheduler.burned)
             else:
                 self._scheduler.engine.was_cut()
                 with self._condition:

@@ -14,9 +14,9 @@ import pytest
 
 from host.model.clock import ManualClock
 from host.model.limits import LIMITS
-from host.sandbox import call, scheduler
+from host.sandbox import call, fair, scheduler
 from host.sandbox.call import Call
-from host.sandbox.fair import EVERY, TURN_S, FairQueue
+from host.sandbox.fair import EVERY, TURN_S, Allowance, FairQueue
 from host.sandbox.instance import INVOKE, Instance
 from tests.kit import raw
 from tests.kit.rooms import open_rooms, version_of
@@ -170,6 +170,7 @@ async def test_a_guest_that_takes_long_ends_its_round_while_two_tenants_are_abou
     """Else requests that arrive meanwhile are read after the slices of others, too."""
     async with raw.probing() as room:
         instances = await _warm(room, 6)
+        room.scheduler._allowance = Allowance(0.1, 60.0)  # they stay on the loop
         polled: list[Call] = []
         rounds: list[int] = []
         run_slice = Call.run_slice
@@ -254,6 +255,53 @@ async def test_a_short_computation_does_not_wait_for_its_own_tenants_hundred_spi
         for one in spinning:
             one.call.cancel()
         assert {(await one.outcome()).kind for one in spinning} == {"cancelled"}
+
+
+async def test_guests_of_a_tenant_that_has_burned_its_share_leave_the_loop_to_others_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of them burns no more than the loop would let it; in the background they wait for each other only."""
+    async with raw.probing() as room:
+        instances = await _warm(room, 12)
+        on_the_loop: list[str] = []
+        run_slice = Call.run_slice
+
+        def noting(self: Call, *meter: Any) -> bool:
+            if not meter:
+                on_the_loop.append(self.tenant)
+            return run_slice(self, *meter)
+
+        with patch.object(Call, "run_slice", noting), patch.object(scheduler, "BURN_AFTER_S", 60.0):
+            with patch.object(scheduler, "COMPANY_S", 0.0):
+                await room.start("count", tenant="a", instance=instances[0]).outcome()
+                alone = [room.start("burn", 8, tenant="a", instance=instance) for instance in instances]
+                await asyncio.gather(*(one.outcome() for one in alone))
+            assert len(on_the_loop) > len(alone), "nobody is kept from anything"
+            monkeypatch.setattr(scheduler, "COMPANY_S", 60.0)
+            await room.start("count", tenant="b", instance=instances[0]).outcome()
+            on_the_loop.clear()
+            crowd = [room.start("burn", 8, tenant="a", instance=instance) for instance in instances]
+            assert {(await one.outcome()).kind for one in crowd} == {"returned"}
+            assert "a" not in on_the_loop
+            await room.start("count", tenant="b", instance=instances[0]).outcome()
+            assert on_the_loop == ["b"]
+
+
+def test_an_allowance_is_a_burst_and_a_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(fair, "perf_counter", lambda: now)
+    allowance = Allowance(share=0.125, burst_s=0.5)
+    allowance.spend("t", 0.5)
+    assert not allowance.is_spent("t")
+    allowance.spend("t", 1.0)
+    assert allowance.is_spent("t")
+    assert not allowance.is_spent("other")
+    now += 8.0  # an eighth of it is a second
+    assert not allowance.is_spent("t")
+    for tenant in range(3 * fair.TENANTS_MAX):
+        now += 1.0
+        allowance.spend(str(tenant), 0.01)
+    assert len(allowance._paid_at) <= fair.TENANTS_MAX
 
 
 async def test_limits_of_different_lengths_end_calls_in_order_and_leave_nothing() -> None:

@@ -243,6 +243,13 @@ def test_every_import_of_the_world_is_linked_and_no_other() -> None:
     assert linked == {name: set(functions) for name, functions in signature.IMPORTS.items() if functions}
 
 
+async def test_the_clock_has_no_finer_steps_than_a_tenth_of_a_millisecond() -> None:
+    async with raw.probing() as room:
+        seen = [(await room.value("now"))[1] for _ in range(20)]
+    assert [round(one * 10) / 10 for one in seen] == seen
+    assert sorted(seen) == seen
+
+
 # The library.
 
 

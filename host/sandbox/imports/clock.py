@@ -14,4 +14,4 @@ def now(call: Call) -> float:
 
 @host_function("clock", "monotonic", result=F64)
 def monotonic(call: Call) -> float:
-    return call.clock.monotonic() * 1000
+    return int(call.clock.monotonic() * 10_000) / 10

@@ -25,6 +25,8 @@ FUNCTIONS = ROOT / "functions"
 GUESTS = ROOT / "tests" / "guests"
 SESSION = pytest.mark.asyncio(loop_scope="session")
 
+_SUMMARY = pytest.StashKey[list[str]]()
+
 Ship = Callable[[Path], Awaitable[Site]]
 """`await ship(project folder)` builds it (once for each state of its sources), ships it, and gives a client for it."""
 
@@ -89,3 +91,16 @@ async def shared(shared_host: server.Host) -> AsyncIterator[Ship]:
     """Ships to the session's host."""
     async with shipping_to(shared_host) as shipped:
         yield shipped
+
+
+@pytest.fixture(scope="session")
+def summary(pytestconfig: pytest.Config) -> list[str]:
+    """Lines for the end of the run: what was measured, for whoever reads the output."""
+    return pytestconfig.stash.setdefault(_SUMMARY, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if lines := config.stash.get(_SUMMARY, []):
+        terminalreporter.section("measured")
+        for line in lines:
+            terminalreporter.write_line(line)

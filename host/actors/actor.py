@@ -55,6 +55,7 @@ from host.telemetry import log
 if TYPE_CHECKING:
     from host.actors.directory import Directory
 
+LEFT_OPEN = "a transaction had not ended when the turn did, and nothing of it is kept: await what transaction() returns"
 GATE_BROKEN = "the write of this turn could not be made durable: whether it is kept is unknown until the host restarts"
 
 USE_NOTED_EVERY_MS = 600_000
@@ -266,6 +267,8 @@ class Actor:
             answer = outcome.value if outcome.response is None else outcome.response
         else:
             answer = turn.error(self.id, outcome, activation.version.limits)
+        if success and storage.left_open:
+            activation.world.log(call, "warn", LEFT_OPEN)
         became_ready = storage.is_ready
         if not success and (outcome.kind != "failed" or not became_ready):
             self.drop()

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from host.sandbox.scheduler import Scheduler
 
 FAILED = "the host failed while running it"
-_BELOW_MEMORY = re.compile(r"memory fault at wasm address 0xff[0-9a-f]{6}\b")
-"""A guest's own stack lies at the start of its memory, so it overflows to just below address 0."""
+_BELOW_MEMORY = re.compile(r"memory fault at wasm address 0x(ff[0-9a-f]{6}|1000[0-9a-f]{5})\b")
+"""A guest's own stack lies at the start of its memory, so it overflows to just below address 0, which is the end of
+what 32 bits reach; with an instruction's own offset it may be beyond that.
+"""
 LEVELS = frozenset(("debug", "info", "warn", "error"))
 SLICE_S = 0.002
 """A tick may come right after a guest began; within this time it is simply polled again."""

@@ -10,7 +10,9 @@ import pytest
 import pytest_asyncio
 
 from host import server
+from host.actors.actor import LEFT_OPEN
 from host.model.ids import ActorId
+from host.model.limits import LIMITS
 from tests.conftest import GUESTS, SESSION, Ship
 from tests.kit.admin import Admin
 from tests.kit.http import Site
@@ -24,7 +26,7 @@ MESSAGES = {
     "flood": "more than 1000 operations under way at once",
     "spin": "more than its 0.5 s of CPU time",
     "logFlood": "more than its 0.5 s of CPU time",
-    "recurse": "",  # the words differ with what lies beyond the stack
+    "recurse": "it ran out of stack",
     "hoard": "memory",
 }
 _numbers = itertools.count(1)
@@ -129,6 +131,55 @@ async def test_what_breaks_the_engines_own_objects_breaks_one_instance_only(
         # the instance is kept warm: its own tenant's requests would meet it
         shared_host.worker.handlers.retire(version)
         assert await call(hostile, f"after-{what}", "count") == 1
+
+
+async def test_very_many_tiny_keys_end_in_a_quota_and_leave_the_host_as_it_was(hostile: Site) -> None:
+    """Over turns they are kept, page for page; in one turn they are refused by name before they are a long commit."""
+    each = 5_000
+    for turn in range(4):
+        assert await call(hostile, "tiny", "tiny", each, turn * each) == each
+    listed, after = 0, ""
+    while found := await call(hostile, "tiny", "list", {"limit": 1_000, **({"startAfter": after} if after else {})}):
+        listed, after = listed + len(found), found[-1]
+    assert listed == 4 * each
+    refused = await call(hostile, "tiny-at-once", "tiny", 200_000)
+    if refused[0] == "QuotaExceededError":  # what was written before is the turn's own to keep
+        assert refused[1] == LIMITS.turn_write_bytes_max // 128
+    else:
+        assert refused[0] == "ActorCrashedError", "a slow machine reaches its CPU limit first"
+    assert await call(hostile, "tiny-at-once", "count") == 1
+
+
+async def test_a_transaction_that_outlives_its_turn_is_dropped_and_the_log_says_so(
+    shared_host: server.Host, hostile: Site
+) -> None:
+    deployed = shared_host.control.registry.deployed()
+    function = next(f for f in deployed if f.name == "hostile" and f.tenant != "beside-hostile")
+    before = [0, *(line["seq"] for line in await lines_of(shared_host, function.id))][-1]
+    await call(hostile, "forgetful", "leaveOpen")
+    assert await call(hostile, "forgetful", "list", {}) == ["kept"]
+    lines = await lines_of(shared_host, function.id, before, "console")
+    assert [line["text"] for line in lines if line["level"] == "warn"] == [LEFT_OPEN]
+
+
+@pytest.mark.parametrize("how", ["put", "send"])
+async def test_a_value_too_deep_is_a_codec_error_in_the_guest_and_the_turn_goes_on(hostile: Site, how: str) -> None:
+    for levels in (257, 1_000, 100_000):
+        error, message = await call(hostile, "deep", "deep", levels, how)
+        assert (error, "256" in message) == ("CodecError", True), levels
+    assert await call(hostile, "deep", "deep", 256, "put") is None
+    assert (await call(hostile, "deep", "deep", 100_000, "return"))[0] == "CodecError"
+
+
+async def test_a_body_too_deep_to_be_read_harms_its_own_request_only(shared_host: server.Host, hostile: Site) -> None:
+    for opening in ("[", '{"a":'):
+        reply = await hostile.post("/parse", content=opening * 500_000)
+        assert reply.status_code in (500, 503), reply.text
+        assert (await hostile.post("/parse", content="[[]]")).json() == {"value": "object"}
+    key = shared_host.control.operator_key
+    async with Admin(shared_host.control.admin_url, key) as admin:  # the host's own parser
+        reply = await admin.http.post("/v1/functions", content="[" * 30_000)
+        assert (reply.status_code, reply.json()["errors"][0]["code"]) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("which", range(11))

@@ -6,6 +6,7 @@ Each test's room shows at its end that no store, no future and no call is left.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -290,3 +291,41 @@ async def test_cancelling_races_with_the_end_of_burning_calls() -> None:
         for one in running:
             assert (await one.outcome()).kind in ("cancelled", "returned")
         assert all(len(one.outcomes) == 1 for one in running)
+
+
+# Stacks. Each way leaves the guest's own stack at another instruction, or overflows the library's first.
+
+RECURSE = """
+const ways = {
+  plain() { const down = (n) => 1 + down(n + 1); return down(0); },
+  arguments() { const down = (a, b, c, d, e, f, g, h) => 1 + down(a, b, c, d, e, f, g, h); return down(); },
+  spread() { const down = (...all) => 1 + down(...all); return down(...Array(100)); },
+  apply() { const all = Array(100); const down = function () { return 1 + down.apply(null, all); }; return down(); },
+  locals() { const lets = Array.from({ length: 2000 }, (_, i) => `let v${i} = n;`).join("");
+             return new Function(`const down = (n) => { ${lets} return down(v1999) + v5; }; return down(0);`)(); },
+  sort() { const down = () => { [3, 1, 2].sort(down); }; return down(); },
+  getter() { const it = { get x() { return this.x; } }; return it.x; },
+  proxy() { return new Proxy({}, { get(_, key, it) { return it[key]; } }).x; },
+  construct() { class Down { constructor() { new Down(); } } return new Down(); },
+  date() { const it = { valueOf: () => +new Date(it) }; return +it; },
+  instance() { const it = { [Symbol.hasInstance]: () => 1 instanceof it }; return 1 instanceof it; },
+  toJSON() { const it = { toJSON: () => JSON.stringify(it) }; return JSON.stringify(it); },
+  generator() { function* down() { yield* down(); } return [...down()]; },
+  async promises() { const down = async (n) => { await down(n + 1); }; return down(0); },
+  parse() { return JSON.parse("[".repeat(100000)); },
+  source() { return new Function("return " + "(".repeat(100000))(); },
+  print() { let all = []; for (let n = 0; n < 100000; n++) all = [all]; return String(all); },
+};
+export const guest = {
+  async describe() { return JSON.stringify({ sdk: "raw/0", handler: true, actors: [] }); },
+  async invoke(method) { await ways[method](); },
+  async fetch() {}, async alarm() {}, async resolve() {}, async resolveResponse() {}, async reject() {},
+};
+"""
+
+
+async def test_endless_recursion_is_called_that_whatever_recurses() -> None:
+    async with raw.room(await raw.artifact_of(raw.build(RECURSE))) as room:
+        for way in re.findall(r"^  (?:async )?(\w+)\(\) \{", RECURSE.partition("export")[0], re.MULTILINE):
+            outcome = await room.call(way)
+            assert (outcome.kind, outcome.message) == ("crashed", "it ran out of stack (endless recursion?)"), way

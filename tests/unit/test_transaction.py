@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host.actors import transaction
-from host.actors.transaction import CLEAR_BYTES_MAX, CLEAR_KEYS_MAX, READ_CACHE_BYTES_MAX, Transaction
+from host.actors.transaction import (
+    CLEAR_BYTES_MAX,
+    CLEAR_KEYS_MAX,
+    READ_CACHE_BYTES_MAX,
+    READ_CACHE_KEYS_MAX,
+    WRITE_BYTES_MIN,
+    Transaction,
+)
 from host.model.ids import ActorId
 from host.model.limits import LIMITS, Limits, MiB
 from host.sandbox.call import GuestFault
@@ -299,6 +306,44 @@ def test_the_edges_of_a_key_a_value_and_a_turn_are_exact() -> None:
     with pytest.raises(Refusal) as caught:
         turn.put(0, b"k", b"")
     assert caught.value.name == "QuotaExceededError"
+
+
+def test_tiny_keys_are_counted_by_what_they_cost_the_host() -> None:
+    """Each key of a batch keeps the loop from other turns, however small it is."""
+    store, limits = Store(), replace(LIMITS, turn_write_bytes_max=10 * WRITE_BYTES_MIN)
+    turn = store.begin(limits)
+    for number in range(9):
+        turn.put(0, b"%d" % number, b"1")
+    for _ in range(30):
+        turn.put(0, b"0", b"1")  # a key that is in the batch already costs its bytes only
+    with pytest.raises(Refusal) as caught:
+        turn.put(0, b"9", b"1")
+    assert caught.value.name == "QuotaExceededError"
+    store.end(turn)
+    turn = store.begin(limits)
+    assert [turn.delete(0, b"%d" % number) for number in range(9)] == [True] * 9
+    assert turn.delete(0, b"none") is False
+    store.end(turn)
+    assert store.pairs() == {}
+    turn = store.begin(replace(limits, turn_write_bytes_max=MiB))
+    for number in range(READ_CACHE_KEYS_MAX + 1):
+        turn.put(0, b"%d" % number, b"1")
+    for number in range(READ_CACHE_KEYS_MAX + 1):
+        turn.delete(0, b"%d" % number)
+    store.end(turn)
+    assert store.pairs() == {}, "deleting what was never committed is no harm"
+    store.check_record()
+
+
+def test_a_transaction_that_is_left_open_is_seen_and_is_in_no_batch() -> None:
+    store = Store()
+    turn = store.begin()
+    assert not turn.left_open
+    number = turn.begin(0)
+    turn.put(number, b"a", b"1")
+    assert turn.left_open
+    store.end(turn)
+    assert store.pairs() == {}
 
 
 @pytest.mark.parametrize("key", [b"", b"__telnyx_x", b"__tenure_"])

@@ -26,6 +26,39 @@ export class Hostile extends StatefulActor<Env> {
     return (await Promise.all(Array.from({ length: count }, (_, n) => this.env.HOSTILE.idFromName(`flood-${n % 8}`).count())))
       .length;
   }
+  /** Many keys with next to nothing in them, from `first` on; how many there are in this turn when it is refused. */
+  async tiny(count: number, first = 0) {
+    let number = 0;
+    try {
+      for (; number < count; number++) await this.ctx.storage.put((first + number).toString(36), 0);
+    } catch (error) {
+      return [(error as Error).name, number];
+    }
+    return number;
+  }
+  async untiny(count: number) {
+    for (let number = 0; number < count; number++) await this.ctx.storage.delete(number.toString(36));
+  }
+  /** Returns before its transaction has ended. */
+  async leaveOpen() {
+    void this.ctx.storage.transaction(async (txn) => {
+      await txn.put("left", 1);
+      await new Promise((done) => setTimeout(done, 10));
+    });
+    await this.ctx.storage.put("kept", 1);
+  }
+  /** A value that many levels deep, written or returned; [name, message] of the error that it is. */
+  async deep(levels: number, how: "put" | "return" | "send"): Promise<unknown> {
+    let value: unknown = 0;
+    for (let level = 0; level < levels; level++) value = level % 2 ? [value] : { value };
+    if (how === "return") return value;
+    try {
+      if (how === "put") await this.ctx.storage.put("deep", value);
+      else await (this.env.HOSTILE.idFromName("deep-callee") as any).get(value);
+    } catch (error) {
+      return [(error as Error).name, (error as Error).message];
+    }
+  }
   /** What becomes of the alarm: its time, or the error's name. */
   async alarms(which: number): Promise<unknown> {
     const times = [NaN, Infinity, "soon", {}, new Date(NaN), 1e300, -1e300, 8.64e15 + 2, 8.64e15, -8.64e15, -0.5];

@@ -1,12 +1,13 @@
 /** An actor and a handler that try to take the host with them. `/actors/NAME/METHOD` calls the actor,
  *  `/handler/METHOD` does the same in the handler, and POST `/call` with {binding, name, method, args} calls any.
- *  `/pass/NAME/TIMES` calls an actor so often at once, and catches nothing. */
+ *  `/pass/NAME/TIMES` calls an actor so often at once, and catches nothing. `/crowd/FIRST/COUNT/METHOD/ARGUMENT` calls as many
+ *  actors at once, and says how many answered. `/parse` reads its body as JSON. */
 import { attacks, type Attack } from "./attacks.ts";
 import type { Env } from "./actors.ts";
 
 export { Booting, Hostile, Named, Thenable } from "./actors.ts";
 
-const own = new Set(["count", "writeAndSpin", "flood", "alarms"]);
+const own = new Set(["count", "writeAndSpin", "flood", "alarms", "tiny"]);
 
 async function answer(work: () => unknown): Promise<Response> {
   try {
@@ -32,6 +33,13 @@ export default {
       const stub = env.HOSTILE.idFromName(rest[0]!);
       return Response.json(await Promise.all(Array.from({ length: Number(rest[1]) }, () => stub.count())));
     }
+    if (kind === "crowd") {
+      const [first, count, method, argument] = rest as [string, string, Attack, string];
+      const names = Array.from({ length: Number(count) }, (_, number) => `crowd-${Number(first) + number}`);
+      const settled = await Promise.allSettled(names.map((name) => env.HOSTILE.idFromName(name).attack(method, argument)));
+      return Response.json(settled.filter((one) => one.status === "fulfilled").length);
+    }
+    if (kind === "parse") return answer(async () => typeof (await req.json()));
     const [name, method, ...args] = rest as [string, string, ...string[]];
     const stub = env.HOSTILE.idFromName(name) as any;
     return answer(() => (own.has(method) ? stub[method](...args.map(Number)) : stub.attack(method, ...args)));

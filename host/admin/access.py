@@ -31,6 +31,7 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
     {
         "GET /v1/status": READ,
         "GET /v1/whoami": READ,
+        "GET /v1/openapi.json": READ,
         "GET /v1/functions": READ,
         "POST /v1/functions": DEPLOY,
         "GET /v1/functions/<ref>": READ,

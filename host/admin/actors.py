@@ -8,18 +8,32 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
-from quart import Blueprint, request
+import msgspec
+from msgspec import Meta
+from quart import Blueprint
 from quart.wrappers import Response
 
 from host.actors import turn
 from host.actors.ports import Answer
 from host.admin.auth import caller
+from host.admin.contract import Input, Lines, Media, NoContent, NonEmpty, takes
 from host.admin.idempotency import claim_upload
-from host.admin.paging import Place, cursor_of, page_query, read_cursor, wrong_cursor
-from host.admin.requests import flag_field, new_request_id, read_json, receive_bundle, small_body, text_field
+from host.admin.paging import Paging, Place, cursor_of, read_cursor, wrong_cursor
+from host.admin.requests import new_request_id, receive_bundle, small_body
 from host.admin.services import services
+from host.admin.shapes import (
+    ActorPage,
+    ActorType,
+    ActorTypes,
+    Fetched,
+    Imported,
+    InspectedActor,
+    Returned,
+    Stored,
+    StoredPage,
+)
 from host.admin.views import actor_json, moment
 from host.model import wire
 from host.model.errors import (
@@ -39,22 +53,72 @@ from host.supervisor.transfer import export_lines, import_file
 
 blueprint = Blueprint("actors", __name__)
 
-_METHOD = re.compile(r"[A-Z]{1,32}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 _HEADER_VALUE = re.compile(r"[^\x00-\x1f\x7f]{0,16384}")
-_PATH = re.compile(r"/[!-~]*")
 _ORIGIN = "http://actor"
 """What a `Request` that comes from here has before its path."""
 
+EXPORT = Media("application/x-ndjson", "What an export gave: see docs/actor-export.md.")
+WIRE_VALUE = Media("application/json", "A wire value: JSON, with tags for what JSON has not.")
+
+Prefix = Annotated[str, Meta(description="Those that begin so.")]
+
+
+class ActorsQuery(Paging):
+    type: Annotated[str | None, Meta(description="Of this type.")] = None
+    prefix: Prefix = ""
+
+
+class ActorQuery(Input):
+    """Names an actor, whose name may be any text."""
+
+    type: NonEmpty
+    name: NonEmpty
+
+
+class KeysQuery(Paging, kw_only=True):
+    type: NonEmpty
+    name: NonEmpty
+    prefix: Prefix = ""
+
+
+class KeyQuery(ActorQuery):
+    key: NonEmpty
+
+
+class ExportQuery(Input):
+    """With neither: all actors of the tenant."""
+
+    type: NonEmpty | None = None
+    name: NonEmpty | None = None
+
+
+class ImportQuery(Input):
+    replace: Annotated[bool, Meta(description="Replace actors that are there.")] = False
+    check: Annotated[bool, Meta(description="Write nothing; say what an import would say.")] = False
+
+
+class MethodCall(Input):
+    method: NonEmpty
+    args: Annotated[list[Any], Meta(description="Wire values.")] = msgspec.field(default_factory=list)
+
+
+class SentRequest(Input):
+    method: Annotated[str, Meta(pattern="^[A-Z]{1,32}$")] = "GET"
+    path: Annotated[str, Meta(pattern="^/[!-~]*$", description="Percent-encoded, with its query.")] = "/"
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    body: Annotated[str, Meta(description="A text; with `base64` bytes in base64.")] = ""
+    base64: bool = False
+
 
 @blueprint.get("/actor-types")
-async def list_types() -> dict[str, Any]:
-    """Those that have actors, and those that a function exports."""
+async def list_types() -> ActorTypes:
+    """List your actor types: those that have actors, and those that a function exports."""
     tenant, registry = caller().tenant, services().registry
     found = {one.type: one for one in await _actors().types(tenant)}
     serving = (registry.version(one.id, one.serving) for one in registry.functions(tenant) if one.serving is not None)
     exported = {name for version in serving for name in version.actor_types}
-    shown = []
+    shown: list[ActorType] = []
     for name in sorted({*found, *exported}):
         owner, one = registry.owner(tenant, name), found.get(name)
         shown.append(
@@ -70,39 +134,45 @@ async def list_types() -> dict[str, Any]:
 
 
 @blueprint.get("/actors")
-async def list_actors() -> dict[str, Any]:
-    tenant, actor_type = caller().tenant, request.args.get("type")
-    beginning = _text(request.args.get("prefix", ""), "prefix")
-    if beginning and actor_type is None:
+@takes()
+async def list_actors(query: ActorsQuery) -> ActorPage:
+    """List your actors, in order of type and name."""
+    tenant = caller().tenant
+    if query.prefix and query.type is None:
         raise UsageError('With "prefix" there has to be a "type".')
-    limit, cursor = page_query()
-    after = ActorId(tenant, *_place(cursor, 2)) if cursor else None
-    actor_type = None if actor_type is None else _text(actor_type, "type")
-    page, following = await _actors().listed(tenant, actor_type, beginning, after, limit)
+    after = ActorId(tenant, *_place(query.cursor, 2)) if query.cursor else None
+    page, following = await _actors().listed(tenant, query.type, query.prefix, after, query.limit)
     ending = None if following is None else cursor_of((following.type, following.name))
     return {"actors": [actor_json(one) for one in page], "next": ending}
 
 
 @blueprint.get("/actor")
-async def get_actor() -> dict[str, Any]:
-    found = await _actors().inspect(_actor())
+@takes()
+async def get_actor(query: ActorQuery) -> InspectedActor:
+    """Show an actor."""
+    found = await _actors().inspect(_actor(query))
     dead = found["dead_alarm"]
     return {
         **actor_json(found["summary"]),
-        "dead_alarm": dead
-        and {
+        "dead_alarm": None
+        if dead is None
+        else {
             "due_at": moment(dead["due_ms"]),
             "failed_at": moment(dead["failed_ms"]),
             "error": dead["error"],
             "message": dead["message"],
         },
-        **{name: found[name] for name in ("in_memory", "busy", "waiting")},
+        "in_memory": found["in_memory"],
+        "busy": found["busy"],
+        "waiting": found["waiting"],
     }
 
 
 @blueprint.delete("/actor")
-async def delete_actor() -> tuple[str, int]:
-    await _actors().delete(_actor())
+@takes()
+async def delete_actor(query: ActorQuery) -> NoContent:
+    """Delete an actor with all it has stored, after the turn that runs."""
+    await _actors().delete(_actor(query))
     return "", 204
 
 
@@ -110,33 +180,38 @@ async def delete_actor() -> tuple[str, int]:
 
 
 @blueprint.get("/actor/keys")
-async def list_keys() -> dict[str, Any]:
-    actor, beginning = _actor(), _text(request.args.get("prefix", ""), "prefix")
-    limit, cursor = page_query()
-    after = _place(cursor, 1)[0] if cursor else None
-    page, following = await _actors().keys(actor, beginning, after, limit)
+@takes()
+async def list_actor_keys(query: KeysQuery) -> StoredPage:
+    """List the keys of an actor with their values, in order of their bytes."""
+    actor = _actor(query)
+    after = _place(query.cursor, 1)[0] if query.cursor else None
+    page, following = await _actors().keys(actor, query.prefix, after, query.limit)
     ending = None if following is None else cursor_of((following,))
     return {"keys": [_pair(key, value) for key, value in page], "next": ending}
 
 
 @blueprint.get("/actor/key")
-async def get_key() -> dict[str, Any]:
-    actor, key = _actor(), _argument("key")
-    return _pair(key, await _actors().get(actor, key))
+@takes()
+async def get_actor_key(query: KeyQuery) -> Stored:
+    """Show a key of an actor."""
+    return _pair(query.key, await _actors().get(_actor(query), query.key))
 
 
 @blueprint.put("/actor/key")
-async def put_key() -> dict[str, Any]:
-    """The body is the value, a wire value."""
-    actor, key = _actor(), _argument("key")
+@takes(WIRE_VALUE)
+async def put_actor_key(query: KeyQuery) -> Stored:
+    """Store a value in an actor that is there, as a turn of its own."""
+    actor = _actor(query)
     value = _wire_value(await small_body(), "The body")
-    await _actors().put(actor, key, value)
-    return _pair(key, value)
+    await _actors().put(actor, query.key, value)
+    return _pair(query.key, value)
 
 
 @blueprint.delete("/actor/key")
-async def delete_key() -> tuple[str, int]:
-    await _actors().delete_key(_actor(), _argument("key"))
+@takes()
+async def delete_actor_key(query: KeyQuery) -> NoContent:
+    """Delete a key of an actor, as a turn of its own."""
+    await _actors().delete_key(_actor(query), query.key)
     return "", 204
 
 
@@ -144,63 +219,44 @@ async def delete_key() -> tuple[str, int]:
 
 
 @blueprint.post("/actor/invoke")
-async def invoke() -> dict[str, Any]:
-    """Made once, whatever becomes of it; what is called need not have been there before."""
-    actor = _actor()
-    body = await read_json(("method", "args"))
-    method, arguments = text_field(body, "method"), body.get("args", [])
-    if not isinstance(arguments, list):
-        raise UsageError('The field "args" has to be an array.')
-    sent = _wire_text(arguments, 'The field "args"').encode()
-    call = turn.invoke(_text(method, "method").encode(), sent, CallContext(new_request_id()), _nobody)
-    answer = await _actors().call(actor, call)
+@takes()
+async def invoke_actor(query: ActorQuery, body: MethodCall) -> Returned:
+    """Call a method, once, whatever becomes of it; the actor need not have been there before."""
+    sent = _wire_text(body.args, 'The field "args"').encode()
+    call = turn.invoke(body.method.encode(), sent, CallContext(new_request_id()), _nobody)
+    answer = await _actors().call(_actor(query), call)
     if not isinstance(answer, bytes):
         _raise(answer)
     return {"result": _shown(answer.decode())[1]}
 
 
 @blueprint.post("/actor/fetch")
-async def fetch() -> dict[str, Any]:
-    actor = _actor()
-    body = await read_json(("method", "path", "headers", "body", "base64"))
+@takes()
+async def fetch_actor(query: ActorQuery, body: SentRequest) -> Fetched:
+    """Send a request to an actor's `fetch`."""
     sent = _request(body)
-    answer = await _actors().call(actor, turn.fetch(sent, CallContext(new_request_id()), _nobody))
+    answer = await _actors().call(_actor(query), turn.fetch(sent, CallContext(new_request_id()), _nobody))
     if not isinstance(answer, HttpResponse):
         _raise(answer)
     lines = answer.headers.decode(errors="replace").splitlines()
-    pairs = [[name, value.removeprefix(" ")] for name, _, value in (line.partition(":") for line in lines) if name]
+    pairs = [(name, value.removeprefix(" ")) for name, _, value in (line.partition(":") for line in lines) if name]
     data = body_from_wire(answer.body, answer.binary)
     text, binary = body_to_wire(data)
     return {"status": answer.status, "headers": pairs, "body": text.decode(), "base64": binary}
 
 
-def _request(body: dict[str, Any]) -> HttpRequest:
-    method, path, headers, text = (
-        body.get("method", "GET"),
-        body.get("path", "/"),
-        body.get("headers", {}),
-        body.get("body", ""),
-    )
-    if not isinstance(method, str) or not _METHOD.fullmatch(method):
-        raise UsageError('The field "method" has to be a method of HTTP, such as POST.')
-    if not isinstance(path, str) or not _PATH.fullmatch(path):
-        raise UsageError('The field "path" has to begin with "/" and to be percent-encoded, such as "/notes?page=2".')
-    if not isinstance(headers, dict) or not all(
-        _HEADER_NAME.fullmatch(name) and isinstance(value, str) and _HEADER_VALUE.fullmatch(value)
-        for name, value in headers.items()
-    ):
+def _request(body: SentRequest) -> HttpRequest:
+    if not all(_HEADER_NAME.fullmatch(name) and _HEADER_VALUE.fullmatch(value) for name, value in body.headers.items()):
         raise UsageError('The field "headers" has to be an object of texts, such as {"accept": "text/plain"}.')
-    if not isinstance(text, str):
-        raise UsageError('The field "body" has to be a string.')
     try:
-        data = b64decode(text, validate=True) if flag_field(body, "base64") else text.encode()
+        data = b64decode(body.body, validate=True) if body.base64 else body.body.encode()
     except ValueError:
         raise UsageError('The field "body" has to be base64, because "base64" is true.') from None
     if len(data) > LIMITS.body_bytes_max:
         raise UsageError(f"The body of a request has at most {LIMITS.body_bytes_max} bytes.")
-    lines = "".join(f"{name.lower()}: {value}\n" for name, value in headers.items())
+    lines = "".join(f"{name.lower()}: {value}\n" for name, value in body.headers.items())
     sent, binary = body_to_wire(data)
-    return HttpRequest(method, _ORIGIN + path, lines.encode(), sent, binary)
+    return HttpRequest(body.method, _ORIGIN + body.path, lines.encode(), sent, binary)
 
 
 def _nobody(_answer: Answer) -> None:
@@ -222,25 +278,34 @@ def _raise(answer: Answer) -> NoReturn:
 
 
 @blueprint.get("/actors/export")
-async def export_actors() -> Response:
-    """One actor, or all of the caller's tenant."""
-    named = {"type", "name"} & set(request.args)
-    return await _export(caller().tenant, _actor() if named else None)
+@takes()
+async def export_actors(query: ExportQuery) -> Lines:
+    """Export one actor, or all of your tenant."""
+    if query.type is None and query.name is None:
+        return await _export(caller().tenant, None)
+    if query.type is None or query.name is None:
+        raise UsageError('Name one actor with "type" and "name", or give neither for all of them.')
+    return await _export(caller().tenant, _actor(ActorQuery(type=query.type, name=query.name)))
 
 
 @blueprint.post("/actors/import")
-async def import_actors() -> dict[str, Any] | Response:
-    return await _import(caller().tenant)
+@takes(EXPORT)
+async def import_actors(query: ImportQuery) -> Imported | Response:
+    """Write the actors of an export: all of them, or none."""
+    return await _import(caller().tenant, query)
 
 
 @blueprint.get("/tenants/<tenant>/actors/export")
-async def export_tenant(tenant: str) -> Response:
+async def export_tenant(tenant: str) -> Lines:
+    """Export all actors of a tenant."""
     return await _export(services().registry.accounts.tenant(tenant).id, None)
 
 
 @blueprint.post("/tenants/<tenant>/actors/import")
-async def import_tenant(tenant: str) -> dict[str, Any] | Response:
-    return await _import(services().registry.accounts.tenant(tenant).id)
+@takes(EXPORT)
+async def import_tenant(tenant: str, query: ImportQuery) -> Imported | Response:
+    """Write the actors of an export into a tenant: all of them, or none."""
+    return await _import(services().registry.accounts.tenant(tenant).id, query)
 
 
 async def _export(tenant: str, actor: ActorId | None) -> Response:
@@ -251,14 +316,13 @@ async def _export(tenant: str, actor: ActorId | None) -> Response:
     return response
 
 
-async def _import(tenant: str) -> dict[str, Any] | Response:
-    replace, check = (_flag(name) for name in ("replace", "check"))
+async def _import(tenant: str, query: ImportQuery) -> Imported | Response:
     actors = _actors()
     path = await receive_bundle()
     if (kept := await claim_upload(path)) is not None:
         return kept
     try:
-        return {"imported": await import_file(actors, tenant, path, replace=replace, check=check)}
+        return {"imported": await import_file(actors, tenant, path, replace=query.replace, check=query.check)}
     finally:
         path.unlink(missing_ok=True)
 
@@ -273,26 +337,12 @@ def _actors() -> AllActors:
     return actors
 
 
-def _actor() -> ActorId:
+def _actor(query: ActorQuery | KeysQuery) -> ActorId:
     """The caller's actor that the query names."""
-    actor = ActorId(caller().tenant, _argument("type"), _argument("name"))
+    actor = ActorId(caller().tenant, query.type, query.name)
     if len(actor.name.encode()) > LIMITS.actor_name_bytes_max:
         raise UsageError(f"An actor's name has at most {LIMITS.actor_name_bytes_max} bytes.")
     return actor
-
-
-def _argument(name: str) -> str:
-    value = request.args.get(name, "")
-    if not value:
-        raise UsageError(f'The query has to have "{name}", as in ?type=Account&name=alice.')
-    return _text(value, name)
-
-
-def _flag(name: str) -> bool:
-    value = request.args.get(name, "false")
-    if value not in ("true", "false"):
-        raise UsageError(f'"{name}" has to be true or false.')
-    return value == "true"
 
 
 def _text(value: str, name: str) -> str:
@@ -337,6 +387,6 @@ def _shown(text: str) -> tuple[str, Any]:
         return "text", text
 
 
-def _pair(key: str, value: str) -> dict[str, Any]:
+def _pair(key: str, value: str) -> Stored:
     field, shown = _shown(value)
-    return {"key": key, field: shown}
+    return {"key": key, "value": shown} if field == "value" else {"key": key, "text": shown}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Literal
 
-from quart import Blueprint, request
+from msgspec import Meta
+from quart import Blueprint
 
 from host.actors.dead import DeadAlarm, WaitingAlarm
 from host.admin.auth import caller
-from host.admin.paging import cursor_of, page_query, read_cursor, wrong_cursor
-from host.admin.requests import flag_field, read_json, text_field
+from host.admin.contract import Input, NonEmpty, takes
+from host.admin.paging import Paging, cursor_of, read_cursor, wrong_cursor
 from host.admin.services import services
+from host.admin.shapes import Alarm, AlarmPage, Retried
 from host.admin.views import moment
 from host.model.errors import Unavailable, UsageError
 from host.model.ids import ActorId
@@ -19,35 +21,45 @@ from host.supervisor.alarms import AlarmSource
 blueprint = Blueprint("alarms", __name__)
 
 
+class AlarmsQuery(Paging):
+    state: Annotated[Literal["dead", "waiting"], Meta(description="Dead: it failed with all its retries.")] = "dead"
+    type: Annotated[str | None, Meta(description="Of this actor type.")] = None
+
+
+class Retry(Input):
+    """One actor's by type and name, or all of a type."""
+
+    type: NonEmpty
+    name: Annotated[NonEmpty | None, Meta(description="Of one actor.")] = None
+    all: Annotated[bool, Meta(description="In place of a name: all of the type, at most 1,000.")] = False
+
+
 @blueprint.get("/alarms")
-async def list_alarms() -> dict[str, Any]:
+@takes()
+async def list_alarms(query: AlarmsQuery) -> AlarmPage:
+    """List alarms of your actors, in order of type and name."""
     tenant = caller().tenant
-    state, actor_type = request.args.get("state", "dead"), request.args.get("type")
-    limit, cursor = page_query()
-    after = _actor_of(tenant, cursor) if cursor else None
-    if state not in ("dead", "waiting"):
-        raise UsageError('"state" has to be dead or waiting.')
-    if state == "dead":
-        dead, following = await _alarms().dead(tenant, actor_type, after, limit)
+    after = _actor_of(tenant, query.cursor) if query.cursor else None
+    if query.state == "dead":
+        dead, following = await _alarms().dead(tenant, query.type, after, query.limit)
         shown = [_dead_json(alarm) for alarm in dead]
     else:
-        waiting, following = await _alarms().waiting(tenant, actor_type, after, limit)
+        waiting, following = await _alarms().waiting(tenant, query.type, after, query.limit)
         shown = [_waiting_json(alarm) for alarm in waiting]
     return {"alarms": shown, "next": None if following is None else cursor_of((following.type, following.name))}
 
 
 @blueprint.post("/alarms/retry")
-async def retry_alarms() -> dict[str, Any]:
-    """One actor's by type and name, or all of a type."""
+@takes()
+async def retry_alarms(body: Retry) -> Retried:
+    """Put dead alarms back: due now, with no retries counted."""
     tenant = caller().tenant
-    body = await read_json(("type", "name", "all"))
-    actor_type, every = text_field(body, "type"), flag_field(body, "all")
-    if every == ("name" in body):
+    if body.all == (body.name is not None):
         raise UsageError('Name one actor with "name", or say "all": true for all of the type; not both.')
-    if every:
-        retried, more = await _alarms().retry_all(tenant, actor_type)
+    if body.name is None:
+        retried, more = await _alarms().retry_all(tenant, body.type)
         return {"retried": retried, "more": more}
-    await _alarms().retry(ActorId(tenant, actor_type, text_field(body, "name")))
+    await _alarms().retry(ActorId(tenant, body.type, body.name))
     return {"retried": 1, "more": False}
 
 
@@ -58,7 +70,7 @@ def _alarms() -> AlarmSource:
     return alarms
 
 
-def _dead_json(alarm: DeadAlarm) -> dict[str, Any]:
+def _dead_json(alarm: DeadAlarm) -> Alarm:
     return {
         "type": alarm.actor.type,
         "name": alarm.actor.name,
@@ -69,7 +81,7 @@ def _dead_json(alarm: DeadAlarm) -> dict[str, Any]:
     }
 
 
-def _waiting_json(alarm: WaitingAlarm) -> dict[str, Any]:
+def _waiting_json(alarm: WaitingAlarm) -> Alarm:
     return {
         "type": alarm.actor.type,
         "name": alarm.actor.name,

@@ -18,6 +18,7 @@ from host.admin import (
     keys,
     logs,
     metrics,
+    openapi,
     problems,
     prometheus,
     secrets,
@@ -49,7 +50,7 @@ def create_admin_app(services: AdminServices) -> Quart:
     app.after_request(_end)
     app.teardown_request(give_up)
     problems.install(app)
-    for noun in (status, functions, versions, logs, metrics, secrets, actors, alarms, keys, tenants):
+    for noun in (status, functions, versions, logs, metrics, secrets, actors, alarms, keys, tenants, openapi):
         app.register_blueprint(noun.blueprint, url_prefix=PREFIX)
     app.register_blueprint(prometheus.blueprint)
     check_declared(app)

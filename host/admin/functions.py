@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
+from msgspec import Meta
 from quart import Blueprint
 
 from host.admin.auth import caller
-from host.admin.paging import page_of
-from host.admin.requests import flag_field, read_json, text_field
+from host.admin.contract import Created, Input, NoContent, NonEmpty, takes
+from host.admin.paging import Paging, page_of
 from host.admin.services import services
+from host.admin.shapes import Function, FunctionPage
 from host.admin.views import function_json
 
 blueprint = Blueprint("functions", __name__)
 
 
+class NewFunction(Input):
+    name: Annotated[NonEmpty, Meta(description="Lower-case letters, digits and hyphens; unique in your tenant.")]
+    actor: Annotated[bool, Meta(description="The project was made for an actor.")] = False
+
+
 @blueprint.get("/functions")
-async def list_functions() -> dict[str, Any]:
-    """In order of their name."""
-    page, following = page_of(services().registry.functions(caller().tenant), lambda function: (function.name,))
+@takes()
+async def list_functions(query: Paging) -> FunctionPage:
+    """List your functions, in order of their name."""
+    page, following = page_of(query, services().registry.functions(caller().tenant), lambda function: (function.name,))
     return {"functions": [function_json(function, services()) for function in page], "next": following}
 
 
 @blueprint.post("/functions")
-async def create_function() -> tuple[dict[str, Any], int]:
-    body = await read_json(("name", "actor"))
-    name, actor = text_field(body, "name"), flag_field(body, "actor")
-    function = await services().registry.create_function(caller().tenant, name, actor=actor)
+@takes()
+async def create_function(body: NewFunction) -> Created[Function]:
+    """Create a function."""
+    function = await services().registry.create_function(caller().tenant, body.name, actor=body.actor)
     return function_json(function, services()), 201
 
 
 @blueprint.get("/functions/<ref>")
-async def get_function(ref: str) -> dict[str, Any]:
+async def get_function(ref: str) -> Function:
+    """Show a function."""
     return function_json(services().registry.function(caller().tenant, ref), services())
 
 
 @blueprint.post("/functions/<ref>/release")
-async def release_function(ref: str) -> dict[str, Any]:
+async def release_function(ref: str) -> Function:
     """Let the version serve again that is in quarantine."""
     registry = services().registry
     function = registry.function(caller().tenant, ref)
@@ -44,6 +53,7 @@ async def release_function(ref: str) -> dict[str, Any]:
 
 
 @blueprint.delete("/functions/<ref>")
-async def delete_function(ref: str) -> tuple[str, int]:
+async def delete_function(ref: str) -> NoContent:
+    """Delete a function with its versions."""
     await services().publisher.delete_function(caller().tenant, ref)
     return "", 204

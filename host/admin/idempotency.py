@@ -18,8 +18,8 @@ from host.admin.requests import small_body
 from host.admin.services import services
 from host.registry.replies import Claim, Reply
 
-HEADER = "idempotency-key"
-REPLAYED = "idempotency-replayed"
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
 UPLOADS = frozenset({"versions.ship", "actors.import_actors", "actors.import_tenant"})
 """Endpoints that take more than a small body; they call `claim_upload`."""
 

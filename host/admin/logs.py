@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Literal
 
 import orjson
-from quart import Blueprint, request
+from msgspec import Meta
+from quart import Blueprint
 from quart.wrappers import Response
 
 from host.admin.auth import bearer, caller
-from host.admin.paging import cursor_of, page_query, read_cursor, wrong_cursor
-from host.admin.requests import moment
+from host.admin.contract import Lines, Moment, takes
+from host.admin.paging import Paging, cursor_of, read_cursor, wrong_cursor
 from host.admin.services import AdminServices, services
+from host.admin.shapes import LogPage
 from host.admin.views import log_json
 from host.model.errors import Unavailable, UsageError
 from host.registry.records import ApiKeyRecord
@@ -35,7 +37,7 @@ ARRIVES_LATE_MS = 60_000
 
 
 @dataclass(frozen=True)
-class _Query:
+class _Wanted:
     after: int
     limit: int
     newest: bool
@@ -57,18 +59,31 @@ class _Query:
         return not self.instance or instance == self.instance or instance.startswith(f"{self.instance}/")
 
 
+Last = Annotated[int, Meta(ge=0, le=LAST_MAX)]
+
+
+class LogsQuery(Paging):
+    since: Annotated[Moment | None, Meta(description="Lines from then on.")] = None
+    last: Annotated[Last | None, Meta(description="The newest so many lines.")] = None
+    type: Annotated[str, Meta(description=f"Of {', '.join(TYPES)}; several with commas between.")] = ",".join(TYPES)
+    level: Annotated[Literal["debug", "info", "warn", "error"], Meta(description="This one and those above.")] = "debug"
+    instance: Annotated[str, Meta(description="`handler`, an actor type, or one actor such as `Account/bob`.")] = ""
+    follow: Annotated[bool, Meta(description="Go on with what comes, as a line of JSON each.")] = False
+
+
 @blueprint.get("/functions/<ref>/logs")
-async def get_logs(ref: str) -> dict[str, Any] | Response:
-    """The newest lines, or those after a moment or a cursor; the oldest comes first."""
+@takes()
+async def get_logs(ref: str, query: LogsQuery) -> LogPage | Lines:
+    """Show what a function logged: the newest lines, or those after a moment or a cursor; the oldest comes first."""
     key = caller()
     function = services().registry.function(key.tenant, ref)
-    query, journal = _read_query(), _journal()
-    if query.follow:
+    wanted, journal = _wanted(query), _journal()
+    if wanted.follow:
         journal.check_room(key.tenant)
-        return _stream(_followed(services(), key, bearer(), function.id, query))
-    page = await journal.read(function.id, query.after, query.match, query.limit, newest=query.newest)
-    end = cursor_of((page.entries[-1]["seq"] if page.entries else query.after,))
-    more = page.more and not query.newest
+        return _stream(_followed(services(), key, bearer(), function.id, wanted))
+    page = await journal.read(function.id, wanted.after, wanted.match, wanted.limit, newest=wanted.newest)
+    end = cursor_of((page.entries[-1]["seq"] if page.entries else wanted.after,))
+    more = page.more and not wanted.newest
     shown = [log_json(line, function.id, services()) for line in page.entries]
     return {"logs": shown, "next": end if more else None, "cursor": end}
 
@@ -80,40 +95,24 @@ def _journal() -> Journal:
     return observed.journal
 
 
-def _read_query() -> _Query:
-    given = request.args
-    follow = given.get("follow", "false")
-    if follow not in ("true", "false"):
-        raise UsageError('"follow" has to be true or false.')
-    limit, cursor = page_query()
-    after = 0
-    if cursor:
-        place = read_cursor(cursor)
+def _wanted(query: LogsQuery) -> _Wanted:
+    after, limit = 0, query.limit
+    if query.cursor:
+        place = read_cursor(query.cursor)
         if len(place) != 1 or not isinstance(place[0], int):
             raise wrong_cursor()
         after = place[0]
-    since_ms = moment(given["since"], "since") if "since" in given else 0.0
-    newest = not cursor and "since" not in given
-    if "last" in given:
-        limit, newest = _last(given["last"]), True
-    elif newest and follow == "true":
+    since_ms = 0.0 if query.since is None else query.since.timestamp() * 1000
+    newest = not query.cursor and query.since is None
+    if query.last is not None:
+        limit, newest = query.last, True
+    elif newest and query.follow:
         limit = 0
-    types = tuple(given.get("type", ",".join(TYPES)).split(","))
+    types = tuple(query.type.split(","))
     if unknown := set(types) - set(TYPES):
         raise UsageError(f'"type" has to be of {", ".join(TYPES)}; {sorted(unknown)[0][:40]!r} is not.')
-    level = given.get("level", "debug")
-    if level not in LEVELS:
-        raise UsageError(f'"level" has to be one of {", ".join(LEVELS)}.')
     after = max(after, int((since_ms - ARRIVES_LATE_MS) * 1000))
-    return _Query(
-        after, limit, newest, follow == "true", since_ms, types, LEVELS.index(level), given.get("instance", "")
-    )
-
-
-def _last(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= LAST_MAX):
-        raise UsageError(f'"last" has to be a number from 0 to {LAST_MAX:,}.')
-    return int(text)
+    return _Wanted(after, limit, newest, query.follow, since_ms, types, LEVELS.index(query.level), query.instance)
 
 
 def _stream(pieces: AsyncIterator[bytes]) -> Response:
@@ -123,7 +122,7 @@ def _stream(pieces: AsyncIterator[bytes]) -> Response:
 
 
 async def _followed(
-    admin: AdminServices, key: ApiKeyRecord, bearer_key: str, function_id: str, query: _Query
+    admin: AdminServices, key: ApiKeyRecord, bearer_key: str, function_id: str, query: _Wanted
 ) -> AsyncIterator[bytes]:
     """Lines that are there, then those that come. Every one once, although both are looked at from the same moment."""
     assert admin.observed is not None
@@ -146,7 +145,7 @@ async def _followed(
         journal.leave(function_id, key.tenant, follower)
 
 
-async def _history(journal: Journal, function_id: str, query: _Query) -> list[Entry]:
+async def _history(journal: Journal, function_id: str, query: _Wanted) -> list[Entry]:
     if not query.limit:
         return []
     limit = query.limit if query.newest else LAST_MAX

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, cast
 
-from quart import Blueprint, request
+from msgspec import Meta
+from quart import Blueprint
 
 from host.admin.auth import caller
+from host.admin.contract import Input, takes
 from host.admin.services import services
+from host.admin.shapes import Metrics
 from host.admin.views import iso
-from host.model.errors import Unavailable, UsageError
+from host.model.errors import Unavailable
 from host.telemetry.metrics import MINUTES_KEPT
 
 blueprint = Blueprint("metrics", __name__)
 
 
+class MetricsQuery(Input):
+    minutes: Annotated[int, Meta(ge=1, le=MINUTES_KEPT, description="How far back.")] = MINUTES_KEPT
+
+
 @blueprint.get("/functions/<ref>/metrics")
-async def get_metrics(ref: str) -> dict[str, Any]:
-    """Over the last minutes, in all and minute by minute."""
+@takes()
+async def get_metrics(ref: str, query: MetricsQuery) -> Metrics:
+    """Show how a function went in the last minutes, in all and minute by minute."""
     admin = services()
     function = admin.registry.function(caller().tenant, ref)
-    minutes = _minutes(request.args.get("minutes", str(MINUTES_KEPT)))
     if admin.observed is None or admin.counts is None:
         raise Unavailable("This host counts nothing.")
-    shown = admin.observed.metrics.shown(function.id, minutes)
+    shown = admin.observed.metrics.shown(function.id, query.minutes)
     series = [{"time": iso(one.pop("minute_ms")), **one} for one in shown.pop("series")]
     workers = (await admin.counts()).values()
     instances = {
@@ -31,16 +38,11 @@ async def get_metrics(ref: str) -> dict[str, Any]:
     }
     version = admin.registry.route(function.label)
     per_instance = 0 if version is None else version.limits.memory_bytes_max
-    return {
-        "minutes": minutes,
+    found = {
+        "minutes": query.minutes,
         **shown,
         "instances": instances,
         "memory_bytes_max": sum(instances.values()) * per_instance,
         "series": series,
     }
-
-
-def _minutes(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:4]) <= MINUTES_KEPT and len(text) < 5):
-        raise UsageError(f'"minutes" has to be a number from 1 to {MINUTES_KEPT}.')
-    return int(text)
+    return cast(Metrics, found)

@@ -12,10 +12,11 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from quart import request
+from msgspec import Meta
 
+from host.admin.contract import Input
 from host.model.errors import UsageError
 
 PAGE_DEFAULT, PAGE_MAX = 50, 500
@@ -25,25 +26,25 @@ Place = tuple[str | float, ...]
 T = TypeVar("T")
 
 
-def page_query() -> tuple[int, str]:
-    """(`limit`, `cursor`) of a list's page; the cursor is "" for the first one. Raises UsageError."""
-    text = request.args.get("limit", str(PAGE_DEFAULT))
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= PAGE_MAX and len(text) < 9):
-        raise UsageError(f'"limit" has to be a number from 1 to {PAGE_MAX}.')
-    return int(text), request.args.get("cursor", "")
+class Paging(Input):
+    """The query of a list."""
+
+    limit: Annotated[int, Meta(ge=1, le=PAGE_MAX, description="Entries of the page.")] = PAGE_DEFAULT
+    cursor: Annotated[str, Meta(description="`next` of the page before; none for the first page.")] = ""
 
 
-def page_of(items: Sequence[T], place: Callable[[T], Place], *, reverse: bool = False) -> tuple[list[T], str | None]:
+def page_of(
+    query: Paging, items: Sequence[T], place: Callable[[T], Place], *, reverse: bool = False
+) -> tuple[list[T], str | None]:
     """(one page, the cursor of the next or None) of `items`, which are in order of `place`. Raises UsageError."""
-    limit, cursor = page_query()
-    after = read_cursor(cursor) if cursor else None
+    after = read_cursor(query.cursor) if query.cursor else None
     if after is not None:
         try:
             items = [item for item in items if (place(item) < after if reverse else place(item) > after)]
         except TypeError:  # a cursor of another list
             raise wrong_cursor() from None
-    page = list(items[:limit])
-    return page, cursor_of(place(page[-1])) if len(items) > limit else None
+    page = list(items[: query.limit])
+    return page, cursor_of(place(page[-1])) if len(items) > query.limit else None
 
 
 def cursor_of(place: Place) -> str:

@@ -7,13 +7,14 @@ are bounded: one worker is one value, and of functions at most `FUNCTIONS_MAX`, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from quart import Blueprint
 from quart.wrappers import Response
 
+from host.admin.contract import Media
 from host.admin.services import AdminServices, services
 from host.model.errors import Unavailable
 from host.telemetry import histogram
@@ -61,7 +62,8 @@ OF_WORKERS: Mapping[str, _Shown] = {
 
 
 @blueprint.get("/metrics")
-async def metrics() -> Response:
+async def metrics() -> Annotated[Response, Media("text/plain", "The text format of Prometheus.")]:
+    """Count the whole host, for Prometheus."""
     admin = services()
     if admin.observed is None or admin.counts is None:
         raise Unavailable("This host counts nothing.")

@@ -20,7 +20,7 @@ from host.model.limits import BundleLimits
 from host.registry.bundle import too_large
 
 JSON_BYTES_MAX = 64 << 10
-LARGE_BODIES = {"actors.put_key": 2 << 20, "actors.invoke": 12 << 20, "actors.fetch": 20 << 20}
+LARGE_BODIES = {"actors.put_actor_key": 2 << 20, "actors.invoke_actor": 12 << 20, "actors.fetch_actor": 20 << 20}
 """Endpoints that take values of guests: as much as a guest may be given, and what base64 or JSON adds to it."""
 _WRITE_BYTES = 1 << 20
 

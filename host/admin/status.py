@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from quart import Blueprint
 
 from host.admin.auth import caller
 from host.admin.services import services
+from host.admin.shapes import HostStatus, Whoami
 
 blueprint = Blueprint("status", __name__)
 
-FOR_TENANTS = ("version", "uptime_s")
-
 
 @blueprint.get("/status")
-async def status() -> dict[str, Any]:
-    """Operators see the whole host, tenants themselves."""
-    host = dict(await services().status())
+async def status() -> HostStatus:
+    """Show whether the host is well. Operators see the whole host, tenants themselves."""
+    host = cast(HostStatus, await services().status())
     key = caller()
     if key.role == "operator":
         return host
-    mine = {name: host[name] for name in FOR_TENANTS if name in host}
-    return {**mine, "functions": len(services().registry.functions(key.tenant))}
+    functions = len(services().registry.functions(key.tenant))
+    return {"version": host["version"], "uptime_s": host["uptime_s"], "functions": functions}
 
 
 @blueprint.get("/whoami")
-async def whoami() -> dict[str, Any]:
+async def whoami() -> Whoami:
+    """Show who the key is."""
     key = caller()
     return {"tenant": key.tenant, "name": key.label, "role": key.role, "scope": key.scope}

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import cast
 
 from host.actors.tools import ActorSummary
 from host.admin.paging import cursor_of
 from host.admin.services import AdminServices
-from host.registry.deployments import Deployed, in_quarantine
+from host.admin.shapes import (
+    Actor,
+    ActorBinding,
+    Deployed,
+    Deployment,
+    Function,
+    Key,
+    ListedVersion,
+    LogLine,
+    Secret,
+    Tenant,
+    Version,
+)
+from host.registry.deployments import Deployed as DeployedRecord
+from host.registry.deployments import in_quarantine
 from host.registry.records import (
     ApiKeyRecord,
-    Deployment,
     FunctionRecord,
     SecretRecord,
     TenantRecord,
     VersionRecord,
+)
+from host.registry.records import (
+    Deployment as DeploymentRecord,
 )
 from host.registry.registry import Registry
 from host.telemetry.segments import Entry
@@ -23,12 +39,14 @@ from host.telemetry.segments import Entry
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def iso(milliseconds: float | None) -> str | None:
+def iso(milliseconds: float) -> str:
     """Such as `2026-05-01T10:00:00.123Z`."""
-    if milliseconds is None:
-        return None
     moment = _EPOCH + timedelta(milliseconds=milliseconds)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_or_none(milliseconds: float | None) -> str | None:
+    return None if milliseconds is None else iso(milliseconds)
 
 
 LAST_MS = 253_402_300_799_999
@@ -39,7 +57,7 @@ def moment(milliseconds: int | None) -> str | None:
     return None if milliseconds is None else iso(min(milliseconds, LAST_MS))
 
 
-def actor_json(actor: ActorSummary) -> dict[str, Any]:
+def actor_json(actor: ActorSummary) -> Actor:
     return {
         "type": actor.actor.type,
         "name": actor.actor.name,
@@ -50,7 +68,7 @@ def actor_json(actor: ActorSummary) -> dict[str, Any]:
     }
 
 
-def function_json(function: FunctionRecord, services: AdminServices) -> dict[str, Any]:
+def function_json(function: FunctionRecord, services: AdminServices) -> Function:
     """A function with what serves: `version`, `actors`, `size`, `digest` and `sdk` are those of the serving version."""
     registry = services.registry
     serving = None if function.serving is None else registry.version(function.id, function.serving)
@@ -61,7 +79,7 @@ def function_json(function: FunctionRecord, services: AdminServices) -> dict[str
         "url": services.url(function.label),
         "actor": function.actor,
         "created_at": iso(function.created_ms),
-        "deployed_at": iso(function.deployed_ms),
+        "deployed_at": iso_or_none(function.deployed_ms),
         "version": function.serving,
         "versions": len(registry.versions(function.id)),
         "actors": [] if serving is None else _actors(serving),
@@ -74,7 +92,7 @@ def function_json(function: FunctionRecord, services: AdminServices) -> dict[str
     }
 
 
-def version_json(version: VersionRecord) -> dict[str, Any]:
+def version_json(version: VersionRecord) -> Version:
     return {
         "function_id": version.function_id,
         "number": version.number,
@@ -92,7 +110,7 @@ def version_json(version: VersionRecord) -> dict[str, Any]:
     }
 
 
-def listed_version_json(version: VersionRecord, *, serving: bool) -> dict[str, Any]:
+def listed_version_json(version: VersionRecord, *, serving: bool) -> ListedVersion:
     """A version as one line of a list."""
     return {
         "number": version.number,
@@ -105,28 +123,28 @@ def listed_version_json(version: VersionRecord, *, serving: bool) -> dict[str, A
     }
 
 
-def deployment_json(deployment: Deployment, end_ms: float | None) -> dict[str, Any]:
+def deployment_json(deployment: DeploymentRecord, end_ms: float | None) -> Deployment:
     """`until` is null for the deployment that serves."""
     return {
         "version": deployment.version,
         "since": iso(deployment.since_ms),
-        "until": iso(end_ms),
+        "until": iso_or_none(end_ms),
         "by": deployment.by,
         "serving": end_ms is None,
     }
 
 
-def deployed_json(deployed: Deployed) -> dict[str, Any]:
+def deployed_json(deployed: DeployedRecord) -> Deployed:
     return {**deployment_json(deployed.deployment, None), "warnings": list(deployed.warnings)}
 
 
-def log_json(line: Entry, function_id: str, services: AdminServices) -> dict[str, Any]:
+def log_json(line: Entry, function_id: str, services: AdminServices) -> LogLine:
     """A line of a function's log. `cursor` is where the next one is asked for."""
     shown = {name: value for name, value in line.items() if name not in ("seq", "time")}
-    return {"time": iso(line["time"]), **shown, "cursor": cursor_of((line["seq"],))}
+    return cast(LogLine, {"time": iso(line["time"]), **shown, "cursor": cursor_of((line["seq"],))})
 
 
-def tenant_json(tenant: TenantRecord, registry: Registry) -> dict[str, Any]:
+def tenant_json(tenant: TenantRecord, registry: Registry) -> Tenant:
     return {
         "id": tenant.id,
         "status": tenant.status,
@@ -138,7 +156,7 @@ def tenant_json(tenant: TenantRecord, registry: Registry) -> dict[str, Any]:
     }
 
 
-def key_json(key: ApiKeyRecord, last_used_ms: float | None) -> dict[str, Any]:
+def key_json(key: ApiKeyRecord, last_used_ms: float | None) -> Key:
     """Never with the key itself."""
     return {
         "id": key.id,
@@ -146,12 +164,12 @@ def key_json(key: ApiKeyRecord, last_used_ms: float | None) -> dict[str, Any]:
         "scope": key.scope,
         "role": key.role,
         "created_at": iso(key.created_ms),
-        "expires_at": iso(key.expires_ms),
-        "last_used_at": iso(last_used_ms),
+        "expires_at": iso_or_none(key.expires_ms),
+        "last_used_at": iso_or_none(last_used_ms),
     }
 
 
-def secret_json(secret: SecretRecord, registry: Registry) -> dict[str, Any]:
+def secret_json(secret: SecretRecord, registry: Registry) -> Secret:
     """Never with the value. `used_by`: the functions whose serving version binds it."""
     return {
         "name": secret.name,
@@ -170,5 +188,5 @@ def _binds(version: VersionRecord, secret: str) -> bool:
     return any(bound.name == secret for bound in version.manifest.secrets)
 
 
-def _actors(version: VersionRecord) -> list[dict[str, str]]:
+def _actors(version: VersionRecord) -> list[ActorBinding]:
     return [{"binding": actor.binding, "type": actor.type} for actor in version.manifest.actors]

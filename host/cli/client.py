@@ -49,6 +49,9 @@ class AdminClient:
     def status(self) -> Json:
         return self._call("GET", "/v1/status")
 
+    def openapi(self) -> Json:
+        return self._call("GET", "/v1/openapi.json")
+
     def whoami(self) -> Json:
         return self._call("GET", "/v1/whoami")
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tests.kit.bundles import bundle_of
+from tests.kit.conformity import check_reply
 
 Json = dict[str, Any]
 
@@ -47,7 +48,8 @@ class Admin:
 
     def __init__(self, url: str, key: str) -> None:
         headers = {"authorization": f"Bearer {key}"}
-        self.http = httpx.AsyncClient(base_url=url, headers=headers, timeout=120, trust_env=False)
+        hooks = {"response": [_check]}
+        self.http = httpx.AsyncClient(base_url=url, headers=headers, timeout=120, trust_env=False, event_hooks=hooks)
 
     async def __aenter__(self) -> Admin:
         return self
@@ -99,3 +101,10 @@ class Admin:
         response.raise_for_status()
         value: Json = response.json()
         return value
+
+
+async def _check(response: httpx.Response) -> None:
+    """Against the document. A reply that may not end is not read."""
+    body = await response.aread() if response.headers.get("content-type") == "application/json" else None
+    request = response.request
+    check_reply(request.method, request.url.path, response.status_code, response.headers, body)

@@ -29,6 +29,7 @@ from host.registry.departures import Departures
 from host.sandbox.instance import INVOKE
 from host.supervisor.actors import AllActors, ShardActors
 from host.telemetry.observed import Observed
+from tests.kit.conformity import check_reply
 from tests.unit.registry_kit import Host
 
 
@@ -40,11 +41,11 @@ class Api:
 
     async def __call__(self, method: str, path: str, **arguments: Any) -> Response:
         headers = {"authorization": f"Bearer {self.key}", **arguments.pop("headers", {})}
-        response = await self.client.open(
-            path if path == "/metrics" else "/v1" + path, method=method, headers=headers, **arguments
-        )
+        route = path if path == "/metrics" else "/v1" + path
+        response = await self.client.open(route, method=method, headers=headers, **arguments)
         assert isinstance(response, Response)
-        assert response.headers["x-request-id"]
+        body = await response.get_data(as_text=False) if response.mimetype == "application/json" else None
+        check_reply(method, route, response.status_code, response.headers, body)
         return response
 
     async def json(self, method: str, path: str, status: int = 200, **arguments: Any) -> Any:

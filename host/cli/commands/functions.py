@@ -1,4 +1,4 @@
-"""Commands about what is on the host: `list`, `inspect`, `release`, `delete-func`, `status`."""
+"""Commands about what is on the host: `list`, `inspect`, `release`, `delete-func`, `status`, `openapi`."""
 
 from __future__ import annotations
 
@@ -117,4 +117,10 @@ def _plain(key: str, value: object) -> str:
     return size(value) if key == "size" and isinstance(value, int) else str(value)
 
 
-COMMANDS = (list_functions, inspect, release, delete_function, status)
+@click.command("openapi")
+def openapi() -> None:
+    """Print the OpenAPI document of the host's admin API."""
+    say_json(AdminClient(settings.load()).openapi())
+
+
+COMMANDS = (list_functions, inspect, release, delete_function, status, openapi)

@@ -13,7 +13,7 @@ import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from host.config import Address, ServeConfig, host_limits, permitted_networks, secrets_key
+from host.config import Address, ServeConfig, host_limits, permitted_networks, secrets_key, trusted_proxies
 from host.gateway.app import Message, Receive, Scope, Send
 from host.gateway.hostname import HostNames
 from host.gateway.serve import AsgiApp
@@ -77,6 +77,7 @@ def create_app(config: ServeConfig | None = None) -> OnePort:
             base_domain=os.environ.get("TENURE_BASE_DOMAIN", "localhost"),
             limits=host_limits(),
             outbound_permitted=permitted_networks(),
+            trusted_proxies=trusted_proxies(),
             secrets_key=secrets_key(),
         )
     return OnePort(config)

@@ -61,6 +61,8 @@ class ServeConfig:
     """Share of requests that are traced, of those that come without a sampled `traceparent`."""
     metrics_open: bool = False
     """Whether /metrics asks for no key; the admin API has to be on loopback then."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Proxies before the admin server, whose X-Forwarded-For and X-Forwarded-Proto the dashboard believes."""
     secrets_key: str = field(default="", repr=False)
     """The keys that secrets are sealed with, as TENURE_SECRETS_KEY has them; "": those of a file in the data folder."""
 
@@ -138,11 +140,12 @@ def worker_count(workers: int | None = None, environ: Mapping[str, str] = os.env
 
 def permitted_networks(environ: Mapping[str, str] = os.environ) -> tuple[Network, ...]:
     """`TENURE_OUTBOUND_PERMITTED`: networks such as `10.1.0.0/16`, with commas between. Raises ValueError."""
-    try:
-        names = environ.get("TENURE_OUTBOUND_PERMITTED", "").split(",")
-        return tuple(ip_network(name.strip()) for name in names if name.strip())
-    except ValueError as error:
-        raise ValueError(f"TENURE_OUTBOUND_PERMITTED: {error}; write networks such as 10.1.0.0/16") from None
+    return _networks(environ, "TENURE_OUTBOUND_PERMITTED")
+
+
+def trusted_proxies(environ: Mapping[str, str] = os.environ) -> tuple[Network, ...]:
+    """`TENURE_TRUSTED_PROXIES`: addresses or networks, with commas between. Raises ValueError."""
+    return _networks(environ, "TENURE_TRUSTED_PROXIES")
 
 
 def check_open_metrics(admin: Address) -> None:
@@ -156,6 +159,14 @@ def check_open_metrics(admin: Address) -> None:
 def secrets_key(environ: Mapping[str, str] = os.environ) -> str:
     """`TENURE_SECRETS_KEY`: see `ServeConfig.secrets_key`."""
     return environ.get("TENURE_SECRETS_KEY", "")
+
+
+def _networks(environ: Mapping[str, str], variable: str) -> tuple[Network, ...]:
+    try:
+        names = environ.get(variable, "").split(",")
+        return tuple(ip_network(name.strip()) for name in names if name.strip())
+    except ValueError as error:
+        raise ValueError(f"{variable}: {error}; write networks such as 10.1.0.0/16") from None
 
 
 def _positive(environ: Mapping[str, str], name: str) -> float | None:

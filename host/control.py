@@ -125,9 +125,11 @@ class Control:
         self.observed.take(payload)
 
     def admin_app(self) -> AsgiApp:
+        """The admin API, and the dashboard beside it."""
         alarms = AllAlarms(self._alarm_sources, lambda actor: self._alarms_of(self._slot_of(actor)))
         from host.admin.app import create_admin_app
         from host.admin.services import AdminServices
+        from host.dashboard.mount import WithDashboard
 
         rooms = (self.registry, self.publisher, self.function_url, self.status, alarms, self.departures)
         services = AdminServices(
@@ -138,7 +140,8 @@ class Control:
             workers=lambda: self.workers(),
             metrics_open=self.config.metrics_open,
         )
-        return cast(AsgiApp, create_admin_app(services))
+        admin = cast(AsgiApp, create_admin_app(services))
+        return WithDashboard(admin, self.clock, self.config.trusted_proxies)
 
     def function_url(self, label: str) -> str:
         """Where a function is reached, such as http://account-0198c2c58a.localhost:8787."""

@@ -92,13 +92,21 @@ def serve(
         from host import server
 
         sys.exit(server.reload(data))
-    from host.config import ServeConfig, check_open_metrics, host_limits, permitted_networks, secrets_key, worker_count
+    from host.config import (
+        ServeConfig,
+        check_open_metrics,
+        host_limits,
+        permitted_networks,
+        secrets_key,
+        trusted_proxies,
+        worker_count,
+    )
 
     try:
         if metrics_open:
             check_open_metrics(admin)
         limits = host_limits(max_activations, activation_idle_seconds)
-        permitted = permitted_networks()
+        permitted, proxies = permitted_networks(), trusted_proxies()
         workers = worker_count(workers)
     except ValueError as error:
         raise CliError(str(error)) from None
@@ -116,6 +124,7 @@ def serve(
         metrics_open=metrics_open,
         otlp_endpoint=otlp_endpoint,
         trace_share=trace_share,
+        trusted_proxies=proxies,
         secrets_key=secrets_key(),
     )
     from host.supervisor.nursery import Nursery

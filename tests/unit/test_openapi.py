@@ -1,4 +1,4 @@
-"""The OpenAPI document has every route, and says what `access` says. That replies fit it is held in `kit.conformity`."""
+"""The OpenAPI document has every route and says what `access` says. That replies fit it is held in `kit.conformity`."""
 
 from __future__ import annotations
 

@@ -26,14 +26,15 @@ from host.gateway.serve import AsgiApp
 from host.model.clock import Clock
 from host.model.errors import TenureError, Unavailable
 from host.model.ids import ActorId, host_label
-from host.model.version import Version, mark_of
+from host.model.version import mark_of
 from host.registry.departures import Departures
-from host.registry.deployments import in_quarantine
+from host.registry.deployments import in_quarantine, shares
 from host.registry.first_start import OPERATOR_KEY_FILE, ensure_operator_key
 from host.registry.publish import Publisher
 from host.registry.records import FunctionRecord
 from host.registry.registry import Registry
 from host.registry.sealing import open_key_ring
+from host.registry.serving import Versions
 from host.sandbox.component import Compiler
 from host.storage.blobs import BlobStore
 from host.storage.commit import Committer
@@ -184,11 +185,11 @@ class Control:
     async def quarantine(self, mark: int) -> None:
         """Refuse the version with this mark, of which workers die; nothing happens when it serves no longer."""
         for function in self.registry.deployed():
-            if function.serving is not None and mark_of(function.id, function.serving) == mark:
-                named = {"tenant": function.tenant, "function": function.name, "version": function.serving}
+            for number in (share.version for share in shares(function) if mark_of(function.id, share.version) == mark):
+                named = {"tenant": function.tenant, "function": function.name, "version": number}
                 _log.error("version_quarantined", **named)
                 try:
-                    await self.registry.quarantine(function.id, function.serving)
+                    await self.registry.quarantine(function.id, number)
                 except TenureError as error:
                     _log.error("quarantine_failed", error=error, **named)
 
@@ -215,12 +216,12 @@ class Control:
     def _slot_of(self, actor: ActorId) -> int:
         return shard_of(actor, self.layout.shards) % self.config.workers
 
-    def _forget_observed(self, old: Version | None, new: Version | None) -> None:
+    def _forget_observed(self, old: Versions, new: Versions) -> None:
         """A function that is deleted takes its log lines and counts with it."""
-        if old is not None and new is None:
-            label = host_label(old.function_name, old.function_id)
+        if old and not new:
+            label = host_label(old[0].function_name, old[0].function_id)
             if self.registry.why_unavailable(label) is None:
-                self.observed.forget(old.function_id)
+                self.observed.forget(old[0].function_id)
 
 
 def _this_process() -> list[Shown]:

@@ -34,9 +34,8 @@ from host.model.clock import Clock
 from host.model.errors import Unavailable
 from host.model.ids import ActorId
 from host.model.trace import Sampler
-from host.model.version import Version
 from host.registry import feed
-from host.registry.serving import Serving
+from host.registry.serving import Serving, Versions
 from host.sandbox.engine import Engine as Sandbox
 from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
@@ -123,7 +122,7 @@ class Worker:
         limits = replace(limits, activations_max=max(limits.activations_max // self.layout.shards, 1))
         for number in own:
             engine = await self._engine(number, CACHE_BYTES // len(own))
-            rooms = (self.scheduler, self.library, self.clock, limits, self.serving.owner, self._worlds.of_actor)
+            rooms = (self.scheduler, self.library, self.clock, limits, self.serving.version_of, self._worlds.of_actor)
             shard = Shard(number, engine, *rooms, self.serving.why_no_owner)
             if self._sampler is not None:
                 shard.directory.new_trace = self._sampler.root
@@ -159,12 +158,14 @@ class Worker:
         """What takes requests from `sock` once it is started."""
         return self._edge_of(self.gateway(), sock)
 
-    def _retire(self, old: Version | None, new: Version | None) -> None:
-        if old is not None:
-            self.handlers.retire(old)
-            self._worlds.retire(old)
-            if new is None or new.artifact != old.artifact:
-                self.library.retire(old.artifact)
+    def _retire(self, old: Versions, new: Versions) -> None:
+        kept = {version.artifact for version in new}
+        for version in old:
+            if version not in new:
+                self.handlers.retire(version)
+                self._worlds.retire(version)
+                if version.artifact not in kept:
+                    self.library.retire(version.artifact)
 
     def _alarms_of(self, actor: ActorId) -> TenantAlarms:
         """Raises Unavailable while the actor's shard is not open."""

@@ -190,7 +190,7 @@ class Actor:
         directory = self._directory
         if directory.stopping:
             raise ActorOverloadedError(STOPPING)
-        version = directory.owner(self.id.tenant, self.id.type)
+        version = directory.version_of(self.id)
         if version is None:
             self.drop()
             raise ActorTypeNotFoundError(no_owner(self.id.type))
@@ -224,7 +224,7 @@ class Actor:
         """The activation goes first: what its guest remembers of the storage is no longer so."""
         directory = self._directory
         self.drop()
-        version = directory.owner(self.id.tenant, self.id.type)
+        version = directory.version_of(self.id)
         limits = LIMITS if version is None else version.limits
         storage = Transaction(directory.engine, self.id, self._prefix, self._record, limits)
         answer: Answer = b""

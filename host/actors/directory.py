@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from host.actors.actor import Actor
 from host.actors.deadlock import Rings, path_text
-from host.actors.ports import STOPPING, Owner, Refused, WorldOf, no_owner, nothing_refused
+from host.actors.ports import STOPPING, Refused, VersionOf, WorldOf, no_owner, nothing_refused
 from host.actors.turn import Edit, Turn
 from host.model.clock import Clock, TimerHandle
 from host.model.errors import (
@@ -52,7 +52,7 @@ class Directory:
         library: Library,
         clock: Clock,
         limits: HostLimits,
-        owner: Owner,
+        version_of: VersionOf,
         world: WorldOf,
         refused: Refused = nothing_refused,
     ) -> None:
@@ -62,7 +62,7 @@ class Directory:
         self.library = library
         self.clock = clock
         self.limits = limits
-        self.owner = owner
+        self.version_of = version_of
         self.world = world
         self.refused = refused
         self.alarm_changed: Callable[[int], None] = _no_alarms
@@ -105,7 +105,7 @@ class Directory:
 
         Raises OSError, ValueError when the actor cannot be read.
         """
-        version = self.owner(actor.tenant, actor.type)
+        version = self.version_of(actor)
         found = self._resident(actor)
         self._idle.pop(actor, None)
         found.deliver(turn, LIMITS if version is None else version.limits)
@@ -118,7 +118,7 @@ class Directory:
             raise ActorDeadlockError(
                 f"this call comes back to an actor that waits for it: {path_text((*chain, actor))}"
             )
-        version = self.owner(actor.tenant, actor.type)
+        version = self.version_of(actor)
         if version is None:
             if reason := self.refused(actor.tenant, actor.type):
                 raise ActorOverloadedError(f"the function with the actor class {actor.type!r} does not serve: {reason}")

@@ -10,8 +10,8 @@ from host.model.message import HttpResponse
 from host.model.version import Version
 from host.sandbox.ports import World
 
-Owner = Callable[[str, str], Version | None]
-"""(tenant, actor type) -> the serving version of the function whose bundle exports the class."""
+VersionOf = Callable[[ActorId], Version | None]
+"""The serving version that an actor is on: of the function whose bundle exports its class."""
 
 Refused = Callable[[str, str], str | None]
 """(tenant, actor type) -> why the function that exports the class does not serve for now, or None."""

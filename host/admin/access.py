@@ -40,6 +40,7 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         "GET /v1/functions/<ref>/versions": READ,
         "POST /v1/functions/<ref>/versions": DEPLOY,
         "GET /v1/functions/<ref>/versions/<int:number>": READ,
+        "POST /v1/functions/<ref>/versions/prune": ADMIN,
         "GET /v1/functions/<ref>/deployments": READ,
         "POST /v1/functions/<ref>/deployments": DEPLOY,
         "GET /v1/functions/<ref>/logs": READ,

@@ -116,7 +116,7 @@ async def list_types() -> ActorTypes:
     """List your actor types: those that have actors, and those that a function exports."""
     tenant, registry = caller().tenant, services().registry
     found = {one.type: one for one in await _actors().types(tenant)}
-    serving = (registry.version(one.id, one.serving) for one in registry.functions(tenant) if one.serving is not None)
+    serving = (version for one in registry.functions(tenant) for version in registry.serving(one))
     exported = {name for version in serving for name in version.actor_types}
     shown: list[ActorType] = []
     for name in sorted({*found, *exported}):

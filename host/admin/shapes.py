@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
+from host.registry.deployments import WEIGHT_MAX
 from host.registry.records import FunctionStatus, Role, Scope, TenantStatus, VersionStatus
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -47,8 +48,20 @@ class ActorBinding(TypedDict):
     type: str
 
 
+class Share(TypedDict):
+    """A version, and its weight among those that serve."""
+
+    version: Annotated[int, Meta(ge=1)]
+    weight: Annotated[int, Meta(ge=1, le=WEIGHT_MAX)]
+
+
+Split = Annotated[list[Share], Meta(description="All versions that serve, if there are several; else empty.")]
+
+
 class Function(TypedDict):
-    """A function with what serves: `version`, `actors`, `size`, `digest` and `sdk` are those of the serving version."""
+    """A function with what serves: `version`, `actors`, `size`, `digest` and `sdk` are those of the serving version, of
+    several of the one with the most weight.
+    """
 
     id: str
     name: str
@@ -58,6 +71,7 @@ class Function(TypedDict):
     created_at: Time
     deployed_at: Annotated[Time | None, Meta(description="Since when the version serves.")]
     version: int | None
+    split: Split
     versions: Annotated[Count, Meta(description="How many are kept.")]
     actors: list[ActorBinding]
     size: Size | None
@@ -99,6 +113,7 @@ class ListedVersion(TypedDict):
     digest: Digest
     size: Size
     serving: bool
+    share: Annotated[float, Meta(description="How much of what comes to the function is its own.", ge=0, le=1)]
 
 
 class VersionPage(TypedDict):
@@ -106,10 +121,34 @@ class VersionPage(TypedDict):
     next: Next
 
 
+class PrunedVersion(TypedDict):
+    number: int
+    status: VersionStatus
+    created_at: Time
+    size: Size
+
+
+class KeptVersion(TypedDict):
+    number: int
+    why: str
+
+
+class Pruned(TypedDict):
+    """`freed`: bytes of the components that no version has any more."""
+
+    dry_run: bool
+    pruned: list[PrunedVersion]
+    kept: list[KeptVersion]
+    freed: Size
+
+
 class Deployment(TypedDict):
-    """Which version served from when until when; `until` is null for the one that serves."""
+    """Which version served from when until when; `until` is null for the one that serves. Of a split `version` is the
+    one with the most weight.
+    """
 
     version: int
+    split: Split
     since: Time
     until: Time | None
     by: By

@@ -14,9 +14,12 @@ from host.admin.idempotency import claim_upload
 from host.admin.paging import Paging, page_of
 from host.admin.requests import receive_bundle
 from host.admin.services import services
-from host.admin.shapes import Deployed, DeploymentPage, Version, VersionPage
-from host.admin.views import deployed_json, deployment_json, listed_version_json, version_json
+from host.admin.shapes import Deployed, DeploymentPage, Pruned, Share, Version, VersionPage
+from host.admin.views import deployed_json, deployment_json, listed_version_json, pruned_json, version_json
+from host.model.errors import UsageError
 from host.registry.deployments import history
+from host.registry.pruning import Keep
+from host.registry.records import Share as ShareRecord
 
 blueprint = Blueprint("versions", __name__)
 
@@ -24,20 +27,33 @@ blueprint = Blueprint("versions", __name__)
 BUNDLE = Media("application/zip", "A zip of exactly `tenure.toml` (or `telnyx.toml`) and `component.wasm`.")
 
 
+class Shipping(Input):
+    deploy: Annotated[bool, Meta(description="Whether the version serves once it is compiled.")] = True
+
+
 class Revision(Input):
-    version: Annotated[Positive, Meta(description="The number of one that is `deploy_ok`.")]
+    """Either of them."""
+
+    version: Annotated[Positive | None, Meta(description="The number of one that is `deploy_ok`.")] = None
+    split: Annotated[list[Share] | None, Meta(description="Several of them, each once.")] = None
+
+
+class Pruning(Input):
+    keep: Annotated[int, Meta(ge=0, le=1_000, description="The newest so many stay.")] = Keep().versions
+    days: Annotated[float, Meta(ge=0, le=3_650, description="What served within so many days stays.")] = Keep().days
+    dry_run: Annotated[bool, Meta(description="Only say what would go.")] = False
 
 
 @blueprint.post("/functions/<ref>/versions")
 @takes(BUNDLE)
-async def ship(ref: str) -> Accepted[Version] | Response:
+async def ship(ref: str, query: Shipping) -> Accepted[Version] | Response:
     """Ship a bundle. When this answers the version is numbered; it is compiled in the background."""
     key = caller()
     function = services().registry.function(key.tenant, ref)  # before the upload: an unknown one costs nobody 50 MiB
     upload = await receive_bundle()
     if (before := await claim_upload(upload)) is not None:
         return before
-    version = await services().publisher.begin(key.tenant, function.id, upload, key.label)
+    version = await services().publisher.begin(key.tenant, function.id, upload, key.label, deploy=query.deploy)
     return version_json(version), 202
 
 
@@ -57,7 +73,7 @@ async def list_versions(ref: str, query: Paging) -> VersionPage:
     newest_first = services().registry.versions(function.id)[::-1]
     page, following = page_of(query, newest_first, lambda version: (version.number,), reverse=True)
     return {
-        "versions": [listed_version_json(one, serving=one.number == function.serving) for one in page],
+        "versions": [listed_version_json(one, function) for one in page],
         "next": following,
     }
 
@@ -65,7 +81,7 @@ async def list_versions(ref: str, query: Paging) -> VersionPage:
 @blueprint.get("/functions/<ref>/deployments")
 @takes()
 async def list_deployments(ref: str, query: Paging) -> DeploymentPage:
-    """List which version served when, the newest first."""
+    """List which versions served when, the newest first."""
     function = services().registry.function(caller().tenant, ref)
     past = history(function)
     ends = [one.since_ms for one in past[1:]]
@@ -77,7 +93,25 @@ async def list_deployments(ref: str, query: Paging) -> DeploymentPage:
 @blueprint.post("/functions/<ref>/deployments")
 @takes()
 async def deploy(ref: str, body: Revision) -> Created[Deployed]:
-    """Let a version serve that is there: a rollback, or forward again. It serves when this answers."""
+    """Let versions serve that are there: a rollback, forward again, or a split. They serve when this answers."""
     key = caller()
-    deployed = await services().publisher.deploy(key.tenant, ref, body.version, key.label)
+    deployed = await services().publisher.deploy(key.tenant, ref, _wanted(body), key.label)
     return deployed_json(deployed), 201
+
+
+@blueprint.post("/functions/<ref>/versions/prune")
+@takes()
+async def prune(ref: str, body: Pruning) -> Pruned:
+    """Remove old versions by rule, or say what would go. What serves stays, and what a rollback needs."""
+    keep = Keep(body.keep, body.days)
+    pruned = await services().publisher.prune(caller().tenant, ref, keep, dry_run=body.dry_run)
+    return pruned_json(pruned, dry_run=body.dry_run)
+
+
+def _wanted(body: Revision) -> list[ShareRecord]:
+    """Raises UsageError."""
+    if body.version is not None and body.split is None:
+        return [ShareRecord(body.version)]
+    if body.split is not None and body.version is None:
+        return [ShareRecord(share["version"], share["weight"]) for share in body.split]
+    raise UsageError('Name either a "version" or a "split", a list such as [{"version": 3, "weight": 90}, ...].')

@@ -17,12 +17,15 @@ from host.admin.shapes import (
     Key,
     ListedVersion,
     LogLine,
+    Pruned,
     Secret,
+    Share,
     Tenant,
     Version,
 )
 from host.registry.deployments import Deployed as DeployedRecord
-from host.registry.deployments import in_quarantine
+from host.registry.deployments import in_quarantine, share_of
+from host.registry.pruning import Pruned as PrunedVersions
 from host.registry.records import (
     ApiKeyRecord,
     FunctionRecord,
@@ -69,7 +72,6 @@ def actor_json(actor: ActorSummary) -> Actor:
 
 
 def function_json(function: FunctionRecord, services: AdminServices) -> Function:
-    """A function with what serves: `version`, `actors`, `size`, `digest` and `sdk` are those of the serving version."""
     registry = services.registry
     serving = None if function.serving is None else registry.version(function.id, function.serving)
     return {
@@ -81,6 +83,7 @@ def function_json(function: FunctionRecord, services: AdminServices) -> Function
         "created_at": iso(function.created_ms),
         "deployed_at": iso_or_none(function.deployed_ms),
         "version": function.serving,
+        "split": _split(function),
         "versions": len(registry.versions(function.id)),
         "actors": [] if serving is None else _actors(serving),
         "size": None if serving is None else serving.size,
@@ -110,8 +113,9 @@ def version_json(version: VersionRecord) -> Version:
     }
 
 
-def listed_version_json(version: VersionRecord, *, serving: bool) -> ListedVersion:
+def listed_version_json(version: VersionRecord, function: FunctionRecord) -> ListedVersion:
     """A version as one line of a list."""
+    share = share_of(function, version.number)
     return {
         "number": version.number,
         "status": version.status,
@@ -119,7 +123,8 @@ def listed_version_json(version: VersionRecord, *, serving: bool) -> ListedVersi
         "by": version.by,
         "digest": version.digest,
         "size": version.size,
-        "serving": serving,
+        "serving": share > 0,
+        "share": round(share, 6),
     }
 
 
@@ -127,6 +132,7 @@ def deployment_json(deployment: DeploymentRecord, end_ms: float | None) -> Deplo
     """`until` is null for the deployment that serves."""
     return {
         "version": deployment.version,
+        "split": _split(deployment),
         "since": iso(deployment.since_ms),
         "until": iso_or_none(end_ms),
         "by": deployment.by,
@@ -136,6 +142,18 @@ def deployment_json(deployment: DeploymentRecord, end_ms: float | None) -> Deplo
 
 def deployed_json(deployed: DeployedRecord) -> Deployed:
     return {**deployment_json(deployed.deployment, None), "warnings": list(deployed.warnings)}
+
+
+def pruned_json(pruned: PrunedVersions, *, dry_run: bool) -> Pruned:
+    return {
+        "dry_run": dry_run,
+        "pruned": [
+            {"number": one.number, "status": one.status, "created_at": iso(one.created_ms), "size": one.size}
+            for one in pruned.gone
+        ],
+        "kept": [{"number": one.number, "why": why} for one, why in pruned.kept],
+        "freed": pruned.freed,
+    }
 
 
 def log_json(line: Entry, function_id: str, services: AdminServices) -> LogLine:
@@ -179,13 +197,17 @@ def secret_json(secret: SecretRecord, registry: Registry) -> Secret:
         "used_by": [
             function.name
             for function in registry.functions(secret.tenant)
-            if function.serving and _binds(registry.version(function.id, function.serving), secret.name)
+            if any(_binds(version, secret.name) for version in registry.serving(function))
         ],
     }
 
 
 def _binds(version: VersionRecord, secret: str) -> bool:
     return any(bound.name == secret for bound in version.manifest.secrets)
+
+
+def _split(of: FunctionRecord | DeploymentRecord) -> list[Share]:
+    return [{"version": share.version, "weight": share.weight} for share in of.split]
 
 
 def _actors(version: VersionRecord) -> list[ActorBinding]:

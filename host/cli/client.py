@@ -71,11 +71,12 @@ class AdminClient:
     def delete_function(self, ref: str) -> None:
         self._call("DELETE", f"/v1/functions/{_segment(ref)}")
 
-    def upload(self, function_id: str, bundle: Path, sent: Callable[[int], None]) -> Json:
+    def upload(self, function_id: str, bundle: Path, sent: Callable[[int], None], *, deploy: bool = True) -> Json:
         """Ship a bundle; `sent` hears the bytes of each piece. Returns the version as the host accepted it."""
         headers = {"content-type": "application/zip", "content-length": str(bundle.stat().st_size)}
         path = f"/v1/functions/{_segment(function_id)}/versions"
-        return self._call("POST", path, content=_pieces(bundle, sent), headers=headers)
+        params = {} if deploy else {"deploy": "false"}
+        return self._call("POST", path, content=_pieces(bundle, sent), headers=headers, params=params)
 
     def version(self, function_id: str, number: int) -> Json:
         return self._call("GET", f"/v1/functions/{_segment(function_id)}/versions/{number}")
@@ -91,6 +92,16 @@ class AdminClient:
     def deploy(self, ref: str, version: int) -> Json:
         """Let an existing version serve. Returns the deployment, with "warnings"."""
         return self._call("POST", f"/v1/functions/{_segment(ref)}/deployments", json={"version": version})
+
+    def split(self, ref: str, weights: dict[int, int]) -> Json:
+        """Let several existing versions serve, each by its weight. Returns the deployment, with "warnings"."""
+        split = [{"version": version, "weight": weight} for version, weight in weights.items()]
+        return self._call("POST", f"/v1/functions/{_segment(ref)}/deployments", json={"split": split})
+
+    def prune(self, ref: str, keep: int, days: float, *, dry_run: bool) -> Json:
+        """Remove old versions. Returns what went, and why the others stayed."""
+        body = {"keep": keep, "days": days, "dry_run": dry_run}
+        return self._call("POST", f"/v1/functions/{_segment(ref)}/versions/prune", json=body)
 
     def logs(self, ref: str, params: dict[str, str]) -> list[Json]:
         """All lines that `params` ask for, the oldest first."""

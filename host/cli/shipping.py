@@ -64,11 +64,13 @@ def _adopt(client: AdminClient, work: Project) -> Json | None:
         return None
 
 
-def ship(client: AdminClient, function_id: str, bundle: Path) -> Json:
-    """Upload a bundle and wait until it serves. Returns the version; raises CliError with every reason if refused."""
+def ship(client: AdminClient, function_id: str, bundle: Path, *, deploy: bool = True) -> Json:
+    """Upload a bundle and wait until it serves or, without `deploy`, until it can. Returns the version; raises CliError
+    with every reason if refused.
+    """
     with console.transfer("Uploading", bundle.stat().st_size) as sent:
-        version = client.upload(function_id, bundle, sent)
-    with console.step("Deploying") as tell:
+        version = client.upload(function_id, bundle, sent, deploy=deploy)
+    with console.step("Deploying" if deploy else "Compiling") as tell:
         version = wait(client, function_id, version, tell)
         tell(f"version {version['number']}")
     for warning in version.get("warnings") or ():

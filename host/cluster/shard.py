@@ -10,7 +10,7 @@ import asyncio
 from host.actors.alarms import Alarms
 from host.actors.directory import Directory
 from host.actors.exports import Exports
-from host.actors.ports import Owner, Refused, WorldOf, nothing_refused
+from host.actors.ports import Refused, VersionOf, WorldOf, nothing_refused
 from host.model.clock import Clock
 from host.model.limits import HostLimits
 from host.sandbox.library import Library
@@ -30,14 +30,15 @@ class Shard:
         library: Library,
         clock: Clock,
         limits: HostLimits,
-        owner: Owner,
+        version_of: VersionOf,
         world: WorldOf,
         refused: Refused = nothing_refused,
     ) -> None:
         self.number = number
         self.engine = engine
         self.committer = Committer(engine, clock)
-        self.directory = Directory(engine, self.committer, scheduler, library, clock, limits, owner, world, refused)
+        rooms = (engine, self.committer, scheduler, library, clock, limits)
+        self.directory = Directory(*rooms, version_of, world, refused)
         self.alarms = Alarms(self.directory)
         self.exports = Exports(engine, clock)
         self._scheduler = scheduler

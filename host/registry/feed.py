@@ -1,6 +1,6 @@
 """The changes of `serving` as bytes, for the replicas in other processes. How they travel is not known here.
 
-Shape: a JSON object with the fields of `Change`; a version is an object of its fields, its manifest as it is stored.
+Shape: [label, [[version, weight], ...], reason]; a version is an object of its fields, its manifest as it is stored.
 Both ends are the same program, so there are no other forms to read.
 """
 
@@ -16,23 +16,27 @@ from host.model.limits import Limits
 from host.model.manifest import manifest_from_json, manifest_to_json
 from host.model.version import Version
 from host.registry.serving import Change
+from host.registry.split import Part
 
 
 def encode(changes: Iterable[Change]) -> bytes:
-    return orjson.dumps([[change.label, _plain(change.version), change.reason] for change in changes])
+    return orjson.dumps(
+        [
+            [change.label, [[_plain(part.version), part.weight] for part in change.parts], change.reason]
+            for change in changes
+        ]
+    )
 
 
 def decode(data: bytes) -> list[Change]:
     """Raises ValueError, KeyError or TypeError for what `encode` did not write."""
     return [
-        Change(label, None if version is None else _version(version), reason)
-        for label, version, reason in orjson.loads(data)
+        Change(label, tuple(Part(_version(version), weight) for version, weight in parts), reason)
+        for label, parts, reason in orjson.loads(data)
     ]
 
 
-def _plain(version: Version | None) -> dict[str, Any] | None:
-    if version is None:
-        return None
+def _plain(version: Version) -> dict[str, Any]:
     plain = {field.name: getattr(version, field.name) for field in dataclasses.fields(version)}
     return {**plain, "manifest": manifest_to_json(version.manifest), "limits": dataclasses.asdict(version.limits)}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from host.model.errors import Conflict, UsageError
 from host.model.manifest import ACTOR_TYPE_CHARS_MAX, Manifest
 from host.model.manifest_tables import IDENTIFIER
 from host.registry.records import FunctionRecord, VersionRecord
@@ -28,6 +29,39 @@ def is_type_name(name: str) -> bool:
     return bool(IDENTIFIER.fullmatch(name)) and "__" not in name and len(name) <= ACTOR_TYPE_CHARS_MAX
 
 
+def types_of(classes: Iterable[str]) -> tuple[str, ...]:
+    """Those of the exported classes that can be actor types."""
+    return tuple(name for name in classes if is_type_name(name))
+
+
+def review(
+    function: FunctionRecord,
+    wanted: Sequence[tuple[Manifest, Sequence[str]]],
+    before: Collection[str],
+    others: Deployed,
+    actor_types_max: int,
+) -> list[str]:
+    """Check a deployment of versions, each given as its manifest and its exported classes, against what is deployed of
+    the tenant's `others`; `before` are the types that the function has now. Returns what is probably not meant.
+
+    Raises Conflict (a type has another owner), UsageError (too many types).
+    """
+    types = list(dict.fromkeys(name for _, classes in wanted for name in types_of(classes)))
+    owned = owners(others)
+    if taken := conflicts(types, owned):
+        raise Conflict(taken[0], details=taken)
+    if len(owned) + len(types) > actor_types_max:
+        raise UsageError(
+            f"With this deployment you would have {len(owned) + len(types)} actor types; at most {actor_types_max} "
+            "are allowed. Delete a function or merge classes."
+        )
+    gone = set(before) - set(types)
+    used = users(others, gone)
+    known = {**owned, **dict.fromkeys(types, function)}
+    found = [line for manifest, classes in wanted for line in warnings(manifest, classes, gone, known, used)]
+    return list(dict.fromkeys(found))
+
+
 def owners(deployed: Deployed) -> Owners:
     return {actor_type: function for function, version in deployed for actor_type in version.actor_types}
 
@@ -37,7 +71,9 @@ def users(deployed: Deployed, actor_types: Collection[str]) -> Users:
     found: Users = {}
     for function, version in deployed:
         for actor_type in {actor.type for actor in version.manifest.actors}.intersection(actor_types):
-            found.setdefault(actor_type, []).append(function.name)
+            names = found.setdefault(actor_type, [])
+            if function.name not in names:  # a split has several versions of one function
+                names.append(function.name)
     return found
 
 
@@ -52,10 +88,10 @@ def conflicts(exported: Iterable[str], owners: Owners) -> list[str]:
 
 
 def warnings(
-    manifest: Manifest, exported: Sequence[str], before: Iterable[str], owners: Owners, users: Users
+    manifest: Manifest, exported: Sequence[str], gone: Iterable[str], owners: Owners, users: Users
 ) -> list[str]:
-    """What ships but is probably not meant. `before` are the types of the version that served until now, `users` says
-    who else binds those of them that go.
+    """What ships but is probably not meant. `gone` are types that the function had and has no more, `users` says who
+    else binds them.
     """
     bound = {actor.type for actor in manifest.actors}
     found = []
@@ -72,7 +108,7 @@ def warnings(
             )
         elif name not in bound:
             found.append(f"The actor class {name!r} is exported, but no [[actors]] entry of this manifest names it.")
-    for name in sorted(set(before) - set(exported)):
+    for name in sorted(gone):
         found.append(
             f"The actor class {name!r} was in the version before and is not in this one: its actors are kept, but "
             f"cannot be reached until a version exports the class again.{_also_used(users.get(name, []))}"

@@ -5,8 +5,7 @@ version. The rest (check the component against the world, compile, deploy) takes
 version at a time, because compiling takes a whole core and much memory. The outcome is in the version's record.
 
 Invariants: what served before serves until the new deployment is durable; nothing of a refused bundle is kept; at most
-`QUEUE_MAX` versions wait; a component's blob and artifact live exactly as long as a version has its digest (`_files`
-is held whenever that is decided).
+`QUEUE_MAX` versions wait. What becomes of a component's files is `components`.
 
 Runs on the loop; what blocks runs in threads.
 """
@@ -16,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -26,9 +25,11 @@ from host.model.limits import BUNDLE_LIMITS, BundleLimits
 from host.model.manifest import Manifest, parse_manifest
 from host.registry import deployments
 from host.registry.bundle import Bundle, read_bundle
+from host.registry.components import Components
 from host.registry.deployments import Deployed
 from host.registry.ports import Blobs, CompiledComponent, Compiler
-from host.registry.records import FunctionRecord, VersionRecord
+from host.registry.pruning import Keep, Pruned
+from host.registry.records import FunctionRecord, Share, VersionRecord
 from host.registry.registry import Registry
 from host.telemetry.log import get
 
@@ -61,6 +62,8 @@ class _Job(NamedTuple):
     """The version is deployed already; only its artifact is missing."""
     by: str = ""
     """Label of the API key that asked."""
+    deploy: bool = True
+    """It is to serve once it is compiled."""
     compiled: asyncio.Future[CompiledComponent] | None = None
     """Set for a version that is compiled again to be deployed: who waits here deploys it."""
 
@@ -97,22 +100,18 @@ class Publisher:
         self._queue: asyncio.Queue[_Job] = asyncio.Queue()
         self._queue_max = queue_max
         self._waiting = 0
-        self._files = asyncio.Lock()
+        self._components = Components(registry, blobs, compiler)
         self._worker: asyncio.Task[None] | None = None
         self._begun: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Let every deployed version serve whose artifact is on disk; compile the others in the background."""
         await asyncio.to_thread(_empty, self.work_dir)
-        await self._sweep()
+        await self._components.sweep()
         for function in self._registry.deployed():
-            number = function.serving or 0
-            digest = self._registry.version(function.id, number).digest
-            artifact = self._compiler.artifact_path(digest)
-            if artifact.exists():
-                self._registry.activate(function.id, number, artifact)
-            else:
-                self._queue.put_nowait(_Job(function.id, number, digest, redo=True))
+            if not self._activate(function):
+                for version in self._registry.serving(function):
+                    self._queue.put_nowait(_Job(function.id, version.number, version.digest, redo=True))
         self._worker = asyncio.create_task(self._work(), name="publish")
 
     async def close(self) -> None:
@@ -131,11 +130,14 @@ class Publisher:
         with tempfile.NamedTemporaryFile(dir=self.work_dir, prefix="upload-", delete=False) as file:
             return Path(file.name)
 
-    async def begin(self, tenant: str, function_id: str, upload: Path, by: str = "") -> VersionRecord:
+    async def begin(
+        self, tenant: str, function_id: str, upload: Path, by: str = "", *, deploy: bool = True
+    ) -> VersionRecord:
         """Take the bundle in the file `upload`, which is removed; the version comes back in status "compiling".
 
-        `by` is the label of the key that ships it. Goes on to its end even if the caller is cancelled. Raises NotFound,
-        TooLarge, BundleError, ManifestError, Unavailable (too many versions wait for the compiler), StorageBroken.
+        `by` is the label of the key that ships it; without `deploy` what serves stays. Goes on to its end even if the
+        caller is cancelled. Raises NotFound, TooLarge, BundleError, ManifestError, Unavailable (too many versions wait
+        for the compiler), StorageBroken.
         """
         try:
             function = self._registry.function(tenant, function_id)
@@ -144,52 +146,76 @@ class Publisher:
             await asyncio.to_thread(upload.unlink, missing_ok=True)
             raise
         self._waiting += 1
-        return await self._to_the_end(self._take(function, upload, by))
+        return await self._to_the_end(self._take(function, upload, by, deploy))
 
     def _check_room(self) -> None:
         if self._waiting >= self._queue_max:
             raise Unavailable(f"{self._queue_max} versions wait to be compiled. Try again in a minute.")
 
-    async def deploy(self, tenant: str, ref: str, number: int, by: str = "") -> Deployed:
-        """Let a version serve that is `deploy_ok`: an older one, or a newer one again. One that serves stays.
+    async def deploy(self, tenant: str, ref: str, wanted: Sequence[Share], by: str = "") -> Deployed:
+        """Let versions serve that are `deploy_ok`: an older one, a newer one again, or several, each by its weight.
+        What serves already stays.
 
         What serves changes as soon as the record is durable; only a version whose artifact is gone is compiled first,
-        after those that wait. Goes on to its end even if the caller is cancelled. Raises NotFound, Conflict (the
-        version failed or is not ready, a type has another owner, it cannot be compiled any more), Unavailable,
-        UsageError, StorageBroken.
+        after those that wait. Goes on to its end even if the caller is cancelled. Raises NotFound, Conflict (a version
+        failed or is not ready, a type has another owner, one cannot be compiled any more), Unavailable, UsageError,
+        StorageBroken.
         """
+        wanted = deployments.in_order(wanted)
         function = self._registry.function(tenant, ref)
-        version = self._registry.version(function.id, number)
-        deployments.check_deployable(version)
-        if function.serving == number and self._registry.route(function.label) is not None:
-            return Deployed(version, deployments.history(function)[-1])
-        return await self._to_the_end(self._deploy_again(version, by))
+        versions = {share: self._registry.version(function.id, share.version) for share in wanted}
+        for version in versions.values():
+            deployments.check_deployable(version)
+        if deployments.shares(function) == wanted and self._registry.route(function.label) is not None:
+            return Deployed(deployments.history(function)[-1])
+        return await self._to_the_end(self._deploy_again(function, versions, by))
 
-    async def _deploy_again(self, version: VersionRecord, by: str) -> Deployed:
+    async def _deploy_again(
+        self, function: FunctionRecord, versions: Mapping[Share, VersionRecord], by: str
+    ) -> Deployed:
+        compiled = {share: await self._compiled(version) for share, version in versions.items()}
+        try:
+            return await self._registry.deploy(function.id, compiled, by)
+        except NotFound:  # it was pruned, or the function deleted, while one was compiled
+            async with self._components.lock:
+                await self._components.forget(version.digest for version in versions.values())
+            raise
+
+    async def _compiled(self, version: VersionRecord) -> CompiledComponent:
         artifact = self._compiler.artifact_path(version.digest)
-        compiled: CompiledComponent
         if await asyncio.to_thread(artifact.exists):
-            compiled = _Known(version.digest, artifact, version.has_handler, version.actor_types, version.sdk)
-        else:
-            self._check_room()
-            self._waiting += 1
-            waiting: asyncio.Future[CompiledComponent] = asyncio.get_running_loop().create_future()
-            self._queue.put_nowait(_Job(version.function_id, version.number, version.digest, compiled=waiting))
-            compiled = await waiting
-        return await self._registry.deploy(version.function_id, version.number, compiled, by)
+            return _Known(version.digest, artifact, version.has_handler, version.actor_types, version.sdk)
+        self._check_room()
+        self._waiting += 1
+        waiting: asyncio.Future[CompiledComponent] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(_Job(version.function_id, version.number, version.digest, compiled=waiting))
+        return await waiting
+
+    async def prune(self, tenant: str, ref: str, keep: Keep, *, dry_run: bool = False) -> Pruned:
+        """Remove old versions of a function, and what only they used; goes on to its end. Raises NotFound,
+        StorageBroken.
+        """
+
+        async def remove() -> Pruned:
+            async with self._components.lock:
+                pruned, unused = await self._registry.prune(tenant, ref, keep, dry_run=dry_run)
+                await self._components.forget(unused)
+                return pruned
+
+        return await self._to_the_end(remove())
 
     async def delete_function(self, tenant: str, ref: str) -> None:
         """Remove a function, its versions and what only they used. Raises NotFound."""
 
         async def delete() -> None:
-            async with self._files:
-                await self._forget(await self._registry.delete_function(tenant, ref))
+            async with self._components.lock:
+                await self._components.forget(await self._registry.delete_function(tenant, ref))
 
         await self._to_the_end(delete())
 
     # --- taking a bundle ----------------------------------------------------------------------------------------------
 
-    async def _take(self, function: FunctionRecord, upload: Path, by: str) -> VersionRecord:
+    async def _take(self, function: FunctionRecord, upload: Path, by: str, deploy: bool) -> VersionRecord:
         try:
             folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self.work_dir, prefix="bundle-"))
             try:
@@ -201,7 +227,7 @@ class Publisher:
         except BaseException:
             self._waiting -= 1
             raise
-        self._queue.put_nowait(_Job(function.id, version.number, version.digest, by=by))
+        self._queue.put_nowait(_Job(function.id, version.number, version.digest, by=by, deploy=deploy))
         return version
 
     def _read(self, function: FunctionRecord, upload: Path, folder: Path) -> tuple[Bundle, Manifest, tuple[str, ...]]:
@@ -220,7 +246,7 @@ class Publisher:
     async def _store(
         self, function: FunctionRecord, bundle: Bundle, manifest: Manifest, warnings: tuple[str, ...], by: str
     ) -> VersionRecord:
-        async with self._files:
+        async with self._components.lock:
             digest = await asyncio.to_thread(self._blobs.put_file, bundle.component)
             try:
                 version, unused = await self._registry.add_version(
@@ -232,9 +258,9 @@ class Publisher:
                     by=by,
                 )
             except TenureError:
-                await self._forget([digest])
+                await self._components.forget([digest])
                 raise
-            await self._forget(unused)
+            await self._components.forget(unused)
         return version
 
     # --- compiling and deploying --------------------------------------------------------------------------------------
@@ -262,15 +288,18 @@ class Publisher:
             else:
                 await self._deploy(job, compiled)
         except NotFound:  # the function was deleted meanwhile
-            async with self._files:
-                await self._forget([job.digest])
+            async with self._components.lock:
+                await self._components.forget([job.digest])
 
     async def _deploy(self, job: _Job, compiled: CompiledComponent) -> None:
         if not compiled.handler and not compiled.actors:
             await self._registry.fail(job.function_id, job.number, (NOTHING_EXPORTED,))
             return
         try:
-            await self._registry.deploy(job.function_id, job.number, compiled, job.by)
+            if job.deploy:
+                await self._registry.deploy(job.function_id, {Share(job.number): compiled}, job.by)
+            else:
+                await self._registry.ready(job.function_id, job.number, compiled)
         except NotFound:
             raise
         except HostError:  # storage: the version stays "compiling", and the next start settles it
@@ -307,30 +336,15 @@ class Publisher:
         if isinstance(compiled, tuple):
             _log.error("prepare_failed", function=job.function_id, version=job.number, reason=compiled[0])
             self._registry.hold(job.function_id, NOT_COMPILED)
-        else:
-            self._registry.activate(job.function_id, job.number, compiled.artifact)
+        elif (function := self._registry.by_id(job.function_id)) is not None:
+            self._activate(function)
 
-    # --- files --------------------------------------------------------------------------------------------------------
+    def _activate(self, function: FunctionRecord) -> bool:
+        """Let what is deployed serve if all of it is compiled. Looks at the disk."""
+        found = {one.number: self._compiler.artifact_path(one.digest) for one in self._registry.serving(function)}
+        return all(path.exists() for path in found.values()) and self._registry.activate(function.id, found)
 
-    async def _forget(self, digests: Iterable[str]) -> None:
-        """Remove blob and artifact of each digest that no version has. `_files` is held."""
-        for digest in digests:
-            if not self._registry.uses(digest):
-                await asyncio.to_thread(self._remove, digest)
-
-    def _remove(self, digest: str) -> None:
-        try:
-            self._blobs.delete(digest)
-            artifact = self._compiler.artifact_path(digest)
-            for file in artifact.parent.glob(artifact.stem + ".*"):
-                file.unlink(missing_ok=True)
-        except OSError as error:  # the next start removes what is left
-            _log.error("remove_failed", digest=digest, error=error)
-
-    async def _sweep(self) -> None:
-        """Remove blobs that a crash left behind between a file and its record."""
-        async with self._files:
-            await self._forget(await asyncio.to_thread(self._blobs.digests) - self._registry.digests())
+    # --- helpers ------------------------------------------------------------------------------------------------------
 
     async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.ensure_future(work)

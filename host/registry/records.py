@@ -38,12 +38,24 @@ class TenantRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A version, by its number, and how much of what comes to its function is its own: `weight` of the sum of all."""
+
+    version: int
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
-    """Version `version` serves since `since_ms`; `by` is the label of the API key that asked for it, "" if unknown."""
+    """Version `version` serves since `since_ms`; `by` is the label of the API key that asked for it, "" if unknown.
+
+    `split` is empty unless several versions serve; then it has all of them, and `version` is the heaviest.
+    """
 
     version: int
     since_ms: float
     by: str = ""
+    split: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,8 @@ class FunctionRecord:
 
     `status` and `errors` tell how the last ship ended; a failed one leaves `serving` as it was. `next_number` only
     grows, so a version's number is never used again. `history` are the last deployments, the oldest first.
-    `quarantined` is the number of a version that is refused while it serves, because workers died of it.
+    `quarantined` is the number of a version that is refused while it serves, because workers died of it. `split` is
+    empty unless several versions serve; then it has all of them, and `serving` is the heaviest.
     """
 
     id: str
@@ -68,6 +81,7 @@ class FunctionRecord:
     next_number: int = 1
     history: tuple[Deployment, ...] = ()
     quarantined: int | None = None
+    split: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +167,14 @@ Record = TenantRecord | FunctionRecord | VersionRecord | ApiKeyRecord | SecretRe
 R = TypeVar("R", TenantRecord, FunctionRecord, VersionRecord, ApiKeyRecord, SecretRecord, KeptReplyRecord)
 
 
+def _shares(stored: Any) -> tuple[Share, ...]:
+    return tuple(Share(one["version"], one["weight"]) for one in stored)
+
+
 def _deployments(stored: Any) -> tuple[Deployment, ...]:
-    return tuple(Deployment(one["version"], one["since_ms"], one.get("by", "")) for one in stored)
+    return tuple(
+        Deployment(one["version"], one["since_ms"], one.get("by", ""), _shares(one.get("split", ()))) for one in stored
+    )
 
 
 _DECODE: Mapping[str, Callable[[Any], Any]] = {
@@ -163,6 +183,7 @@ _DECODE: Mapping[str, Callable[[Any], Any]] = {
     "errors": tuple,
     "actor_types": tuple,
     "history": _deployments,
+    "split": _shares,
 }
 
 

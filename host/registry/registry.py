@@ -6,14 +6,14 @@ after the other, each to its end (`changes`). Reads never wait.
 Invariants: labels are unique on the host; names are unique in a tenant; an actor type has one owner in a tenant;
 version numbers are never used twice; a version never changes once it is `deploy_ok` or `deploy_failed`.
 
-Not here: tenants and keys (`accounts`), what secrets hold (`secrets`), bundles, blobs and compiling (`publish`), the
-look-ups of the hot path (`serving`).
+Not here: how functions and versions are found (`catalog`), tenants and keys (`accounts`), what secrets hold
+(`secrets`), bundles and compiling (`publish`), blobs (`components`), the look-ups of the hot path (`serving`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,15 +25,18 @@ from host.model.manifest import Manifest
 from host.model.version import Version
 from host.registry import deployments, ownership, store
 from host.registry.accounts import Accounts
+from host.registry.catalog import Catalog
 from host.registry.changes import Changes
 from host.registry.deployments import Deployed
 from host.registry.labels import free_label
 from host.registry.ports import CompiledComponent, Durable, Spread, nowhere
-from host.registry.records import FunctionRecord, TenantRecord, TenantStatus, VersionRecord
+from host.registry.pruning import Keep, Pruned, prune
+from host.registry.records import FunctionRecord, FunctionStatus, Share, TenantRecord, TenantStatus, VersionRecord
 from host.registry.replies import KeptReplies
 from host.registry.sealing import KeyRing
 from host.registry.secrets import Secrets
-from host.registry.serving import Change, OnChange, Serving, runnable, serves
+from host.registry.serving import Change, OnChange, Serving, runnable
+from host.registry.split import Part
 from host.storage.ports import Engine
 
 RESTARTED = "The host was restarted while this version was compiling. Ship it again."
@@ -63,23 +66,25 @@ class Registry:
         self.accounts = Accounts(self._store, self._changes, clock)
         self.replies = KeptReplies(self._store, clock)
         self.secrets = Secrets(self._store, self._changes, self.accounts, ring, clock, tenant_limits, self._renew)
-        self._functions: dict[str, FunctionRecord] = {}
-        self._names: dict[tuple[str, str], str] = {}
-        self._labels: set[str] = set()
-        self._versions: dict[str, dict[int, VersionRecord]] = {}
-        self._uses: Counter[str] = Counter()
+        self._catalog = catalog = Catalog()
         self._serving = Serving()
         self._spread = spread
         self.route = self._serving.route
-        """route(label) -> Version | None: what serves a host label such as `account-0198c2c58a`."""
+        """route(label) -> Version | None: what serves a request to a host label such as `account-0198c2c58a`."""
         self.owner = self._serving.owner
         """owner(tenant, actor_type) -> Version | None: the serving version that has the type's class."""
+        self.version_of = self._serving.version_of
+        """version_of(actor) -> Version | None: the one that an actor is on."""
         self.why_unavailable = self._serving.why_unavailable
         """why_unavailable(label) -> str | None: why a deployed function has no route at the moment."""
         self.changes = self._serving.changes
         """changes() -> list[Change]: what a replica that joins now has to follow first."""
         self.authenticate = self.accounts.authenticate
         """authenticate(key) -> ApiKeyRecord | None"""
+        self.functions, self.function, self.function_ids = catalog.functions, catalog.function, catalog.function_ids
+        self.versions, self.version, self.by_id = catalog.versions, catalog.version, catalog.by_id
+        self.deployed = catalog.deployed
+        self.serving, self.uses, self.digests = catalog.serving, catalog.uses, catalog.digests
         self.create_tenant, self.create_key = self.accounts.create_tenant, self.accounts.create_key
 
     async def load(self) -> None:
@@ -92,19 +97,18 @@ class Registry:
         await self.secrets.load()
         self.replies.load()
         for function in self._store.read(FunctionRecord):
-            self._remember_function(function)
+            self._catalog.put_function(function)
             if function.serving is not None:
                 self._serving.apply(Change(function.label, reason=PREPARING))
-        for version in self._store.read(VersionRecord):
-            if version.function_id in self._functions:
-                self._remember_version(version)
-        for versions in list(self._versions.values()):
-            for version in list(versions.values()):
-                if version.status == "compiling":
-                    await self.fail(version.function_id, version.number, (RESTARTED,))
+        stored = [one for one in self._store.read(VersionRecord) if one.function_id in self.function_ids()]
+        for version in stored:
+            self._catalog.put_version(version)
+        for version in stored:
+            if version.status == "compiling":
+                await self.fail(version.function_id, version.number, (RESTARTED,))
 
     def on_change(self, callback: OnChange) -> None:
-        """Call `callback(old, new)` whenever another version serves a label; None: no version does."""
+        """Call `callback(old, new)` whenever other versions serve a label."""
         self._serving.on_change(callback)
 
     # --- tenants ------------------------------------------------------------------------------------------------------
@@ -118,8 +122,8 @@ class Registry:
             for function in self.functions(tenant_id) if status != before else ():
                 if status == "deleting":
                     await self._change_serving(Change(function.label))
-                elif (version := self._ready_version(function)) is not None:
-                    await self._change_serving(self._serves(function, version))
+                elif parts := self._ready(function):
+                    await self._change_serving(self._serves(function, parts))
             return tenant
 
         return await self._changes.run(change())
@@ -127,32 +131,16 @@ class Registry:
     async def _renew(self, tenant: str, secret: str) -> None:
         """What binds the secret gets its new value the way it gets a new version."""
         for function in self.functions(tenant):
-            version = self._ready_version(function)
-            if version is not None and any(one.name == secret for one in version.manifest.secrets):
-                values = self.secrets.values(tenant, version.manifest)
-                await self._change_serving(self._serves(function, replace(version, secrets=values)))
+            parts = self._ready(function)
+            if any(one.name == secret for part in parts for one in part.version.manifest.secrets):
+                renewed = tuple(
+                    part._replace(version=replace(version, secrets=self.secrets.values(tenant, version.manifest)))
+                    for part in parts
+                    for version in (part.version,)
+                )
+                await self._change_serving(self._serves(function, renewed))
 
     # --- functions ----------------------------------------------------------------------------------------------------
-
-    def functions(self, tenant: str) -> list[FunctionRecord]:
-        """A tenant's functions, in order of their name."""
-        mine = (function for function in self._functions.values() if function.tenant == tenant)
-        return sorted(mine, key=lambda function: function.name)
-
-    def deployed(self) -> list[FunctionRecord]:
-        """The functions of all tenants that have a version which serves, or should."""
-        return [function for function in self._functions.values() if function.serving is not None]
-
-    def function_ids(self) -> Collection[str]:
-        """Of all tenants; as it is at any time."""
-        return self._functions.keys()
-
-    def function(self, tenant: str, ref: str) -> FunctionRecord:
-        """A tenant's function by its id or name. Raises NotFound, for another tenant's function as well."""
-        function = self._functions.get(self._names.get((tenant, ref), ref))
-        if function is None or function.tenant != tenant:
-            raise NotFound(f"There is no function {ref[:80]!r}. List yours with `tenure list`.")
-        return function
 
     async def create_function(self, tenant: str, name: str, *, actor: bool = False) -> FunctionRecord:
         """Raises UsageError (name, quota), Conflict (the name is taken), NotFound (tenant)."""
@@ -164,16 +152,16 @@ class Registry:
 
         async def change() -> FunctionRecord:
             self.accounts.check_there(tenant)
-            if (tenant, name) in self._names:
+            if self._catalog.has_name(tenant, name):
                 raise Conflict(f"There is a function {name!r} already. Choose another name or delete that one first.")
             if len(self.functions(tenant)) >= self.tenant_limits.functions_max:
                 raise UsageError(
                     f"You have {self.tenant_limits.functions_max} functions, the most allowed. Delete one."
                 )
-            function_id, label = free_label(name, self._labels)
+            function_id, label = free_label(name, self._catalog.labels)
             function = FunctionRecord(function_id, tenant, name, label, self._clock.now(), actor)
             await self._store.commit([store.put_function(function)])
-            self._remember_function(function)
+            self._catalog.put_function(function)
             return function
 
         return await self._changes.run(change())
@@ -183,37 +171,14 @@ class Registry:
 
         async def change() -> tuple[str, ...]:
             function = self.function(tenant, ref)
-            versions = self._versions.get(function.id, {})
-            drops = [store.drop_version(tenant, version) for version in versions.values()]
+            drops = [store.drop_version(tenant, version) for version in self.versions(function.id)]
             await self._store.commit([store.drop_function(function), *drops])
             await self._change_serving(Change(function.label))
-            del self._functions[function.id]
-            del self._names[tenant, function.name]
-            self._labels.discard(function.label)
-            self._versions.pop(function.id, None)
-            return self._release(versions.values())
+            return self._catalog.drop_function(function)
 
         return await self._changes.run(change())
 
     # --- versions -----------------------------------------------------------------------------------------------------
-
-    def version(self, function_id: str, number: int) -> VersionRecord:
-        """Raises NotFound."""
-        versions = self._versions.get(function_id, {})
-        if number not in versions:
-            raise NotFound(deployments.unknown(number, versions))
-        return versions[number]
-
-    def versions(self, function_id: str) -> list[VersionRecord]:
-        """In order of their number; empty for a function that was never shipped or is gone."""
-        return sorted(self._versions.get(function_id, {}).values(), key=lambda version: version.number)
-
-    def uses(self, digest: str) -> int:
-        """How many versions have this component."""
-        return self._uses[digest]
-
-    def digests(self) -> set[str]:
-        return {digest for digest, count in self._uses.items() if count}
 
     async def add_version(
         self,
@@ -244,51 +209,74 @@ class Registry:
             changed = replace(function, next_number=version.number + 1)
             drops = [store.drop_version(function.tenant, one) for one in old]
             await self._store.commit([store.put_version(function.tenant, version), store.put_function(changed), *drops])
-            self._functions[function_id] = changed
-            self._remember_version(version)
-            for one in old:
-                del self._versions[function_id][one.number]
-            return version, self._release(old)
+            self._catalog.put_function(changed)
+            self._catalog.put_version(version)
+            return version, self._catalog.drop_versions(old)
 
         return await self._changes.run(change())
 
-    async def deploy(self, function_id: str, number: int, compiled: CompiledComponent, by: str = "") -> Deployed:
-        """Make a version serve, one that is new or one that did before; `by` is the label of the key that asked.
+    async def prune(
+        self, tenant: str, ref: str, keep: Keep, *, dry_run: bool = False
+    ) -> tuple[Pruned, tuple[str, ...]]:
+        """(what went, or with `dry_run` would go; the digests that nobody uses any more). Raises NotFound."""
 
-        Raises Conflict (the version failed, an actor type has another owner), UsageError (quota), NotFound.
+        async def change() -> tuple[Pruned, tuple[str, ...]]:
+            function = self.function(tenant, ref)
+            pruned = prune(function, self.versions(function.id), keep, self._clock.now())
+            leaving = Counter(version.digest for version in pruned.gone)
+            sizes = {version.digest: version.size for version in pruned.gone}
+            freed = sum(size for digest, size in sizes.items() if leaving[digest] == self.uses(digest))
+            pruned = replace(pruned, freed=freed)
+            if dry_run or not pruned.gone:
+                return pruned, ()
+            await self._store.commit([store.drop_version(tenant, version) for version in pruned.gone])
+            return pruned, self._catalog.drop_versions(pruned.gone)
+
+        return await self._changes.run(change())
+
+    async def ready(self, function_id: str, number: int, compiled: CompiledComponent) -> VersionRecord:
+        """A new version is compiled and may be deployed; what serves stays. Raises NotFound."""
+
+        async def change() -> VersionRecord:
+            function, version = self._function(function_id), self.version(function_id, number)
+            version = deployments.compiled_as(version, compiled, ownership.types_of(compiled.actors))
+            status: FunctionStatus = "created" if function.serving is None else "deploy_ok"
+            await self._settle(replace(function, status=status, errors=()), [version])
+            return version
+
+        return await self._changes.run(change())
+
+    async def deploy(self, function_id: str, wanted: Mapping[Share, CompiledComponent], by: str = "") -> Deployed:
+        """Make versions serve, new ones or some that did before; `by` is the label of the key that asked. `wanted` is
+        `deployments.in_order`.
+
+        Raises Conflict (a version failed, an actor type has another owner), UsageError (quota), NotFound.
         """
 
         async def change() -> Deployed:
-            function, version = self._function(function_id), self.version(function_id, number)
-            if version.status == "deploy_failed":
-                deployments.check_deployable(version)
-            exported = tuple(name for name in compiled.actors if ownership.is_type_name(name))
-            others = self._others(function)
-            owners = ownership.owners(others)
-            if taken := ownership.conflicts(exported, owners):
-                raise Conflict(taken[0], details=taken)
-            if len(owners) + len(exported) > self.tenant_limits.actor_types_max:
-                raise UsageError(
-                    f"With this version you would have {len(owners) + len(exported)} actor types; at most "
-                    f"{self.tenant_limits.actor_types_max} are allowed. Delete a function or merge classes."
-                )
-            before = () if function.serving is None else self.version(function_id, function.serving).actor_types
-            users = ownership.users(others, set(before) - set(exported))
-            odd = ownership.warnings(version.manifest, compiled.actors, before, owners, users)
-            odd += self.secrets.warnings(function.tenant, version.manifest)
-            if version.status == "compiling":
-                version = replace(
-                    version,
-                    status="deploy_ok",
-                    warnings=(*version.warnings, *odd),
-                    actor_types=exported,
-                    has_handler=compiled.handler,
-                    sdk=compiled.sdk,
-                )
-            function = deployments.deployed(function, number, self._clock.now(), by)
-            ready = self._runnable(function, version, compiled.artifact)
-            await self._settle(function, version, self._serves(function, ready))
-            return Deployed(version, function.history[-1], tuple(odd))
+            function = self._function(function_id)
+            before = {name for version in self.serving(function) for name in version.actor_types}
+            versions = [self.version(function_id, share.version) for share in wanted]
+            for version in versions:
+                deployments.check_not_failed(version)
+            manifests = [version.manifest for version in versions]
+            exported = [compiled.actors for compiled in wanted.values()]
+            review = list(zip(manifests, exported, strict=True))
+            types_max = self.tenant_limits.actor_types_max
+            odd = ownership.review(function, review, before, self._others(function), types_max)
+            for manifest in manifests:
+                odd += [text for text in self.secrets.warnings(function.tenant, manifest) if text not in odd]
+            for at, (version, compiled) in enumerate(zip(versions, wanted.values(), strict=True)):
+                if version.status == "compiling":
+                    done = deployments.compiled_as(version, compiled, ownership.types_of(compiled.actors))
+                    versions[at] = replace(done, warnings=(*version.warnings, *odd))
+            function = deployments.deployed(function, tuple(wanted), self._clock.now(), by)
+            parts = tuple(
+                Part(self._runnable(function, version, compiled.artifact), share.weight)
+                for version, (share, compiled) in zip(versions, wanted.items(), strict=True)
+            )
+            await self._settle(function, versions, self._serves(function, parts))
+            return Deployed(function.history[-1], tuple(odd))
 
         return await self._changes.run(change())
 
@@ -299,31 +287,47 @@ class Registry:
             function, version = self._function(function_id), self.version(function_id, number)
             version = replace(version, status="deploy_failed", errors=tuple(errors))
             function = replace(function, status="deploy_failed", errors=tuple(errors))
-            await self._settle(function, version)
+            await self._settle(function, [version])
             return version
 
         return await self._changes.run(change())
 
     async def quarantine(self, function_id: str, number: int | None) -> FunctionRecord:
-        """Refuse a version as long as it serves, after a restart too; None: end that. Raises NotFound."""
+        """Refuse a version as long as it serves, after a restart too; None: end that. A split goes on without it.
+
+        Raises NotFound.
+        """
 
         async def change() -> FunctionRecord:
-            function = replace(self._function(function_id), quarantined=number)
+            function, parts = self._function(function_id), self._ready(self._function(function_id))
+            if number is not None and deployments.share_of(function, number) == 0:
+                return function
+            if function.split and number is not None:
+                function = deployments.without(function, number, self._clock.now())
+                parts = tuple(part for part in parts if part.version.number != number)
+            else:
+                function = replace(function, quarantined=number)
             await self._store.commit([store.put_function(function)])
-            self._functions[function.id] = function
-            if (version := self._ready_version(function)) is not None:
-                await self._change_serving(self._serves(function, version))
+            self._catalog.put_function(function)
+            if parts:
+                await self._change_serving(self._serves(function, parts))
             return function
 
         return await self._changes.run(change())
 
-    def activate(self, function_id: str, number: int, artifact: Path) -> bool:
-        """After a restart: the deployed version's artifact is there, so it serves. False if it was replaced since."""
+    def activate(self, function_id: str, artifacts: Mapping[int, Path]) -> bool:
+        """After a restart: the artifacts of the deployed versions, by their numbers, are there, so they serve. False if
+        others were deployed since.
+        """
         function = self._unserved(function_id)
-        if function is None or function.serving != number:
+        if function is None or any(share.version not in artifacts for share in deployments.shares(function)):
             return False
-        version = self._runnable(function, self.version(function_id, number), artifact)
-        self._change_serving(self._serves(function, version))
+        parts = tuple(
+            Part(self._runnable(function, self.version(function_id, number), artifacts[number]), share.weight)
+            for share in deployments.shares(function)
+            for number in (share.version,)
+        )
+        self._change_serving(self._serves(function, parts))
         return True
 
     def hold(self, function_id: str, reason: str) -> None:
@@ -332,38 +336,42 @@ class Registry:
             self._change_serving(Change(function.label, reason=reason))
 
     def _unserved(self, function_id: str) -> FunctionRecord | None:
-        """A function of which there is no version yet that is ready to serve."""
-        function = self._functions.get(function_id)
-        return function if function is not None and self._ready_version(function) is None else None
+        """A function of which there is nothing yet that is ready to serve."""
+        function = self._catalog.by_id(function_id)
+        return function if function is not None and not self._ready(function) else None
 
-    def _ready_version(self, function: FunctionRecord) -> Version | None:
+    def _ready(self, function: FunctionRecord) -> tuple[Part, ...]:
         """What serves, or would if it were not refused."""
         change = self._serving.change(function.label)
-        return None if change is None else change.version
+        return () if change is None else change.parts
 
     def _runnable(self, function: FunctionRecord, version: VersionRecord, artifact: Path) -> Version:
         values = self.secrets.values(function.tenant, version.manifest)
         return replace(runnable(function, version, artifact, self.limits), secrets=values)
 
-    def _serves(self, function: FunctionRecord, version: Version) -> Change:
-        """`version` serves from now on, unless its tenant is suspended or it is in quarantine: then it is refused."""
-        active = self.accounts.is_active(version.tenant)
-        return serves(version)._replace(reason=deployments.in_quarantine(function) if active else SUSPENDED)
+    def _serves(self, function: FunctionRecord, parts: tuple[Part, ...]) -> Change:
+        """`parts` serve from now on; they are refused if the tenant is suspended, or the version in quarantine."""
+        active = self.accounts.is_active(function.tenant)
+        return Change(function.label, parts, deployments.in_quarantine(function) if active else SUSPENDED)
 
     def _others(self, function: FunctionRecord) -> ownership.Deployed:
-        """The tenant's functions that serve, each with the version that does, without `function` itself."""
-        others = (one for one in self.functions(function.tenant) if one.id != function.id and one.serving is not None)
-        return [(one, self.version(one.id, one.serving or 0)) for one in others]
+        """The tenant's functions that serve, with each version that does, without `function` itself."""
+        others = (one for one in self.functions(function.tenant) if one.id != function.id)
+        return [(one, version) for one in others for version in self.serving(one)]
 
     # --- how a change is made -----------------------------------------------------------------------------------------
 
-    async def _settle(self, function: FunctionRecord, version: VersionRecord, change: Change | None = None) -> None:
+    async def _settle(
+        self, function: FunctionRecord, versions: Sequence[VersionRecord], change: Change | None = None
+    ) -> None:
         """What a change of what serves leads to is seen only when it is done everywhere."""
-        await self._store.commit([store.put_version(function.tenant, version), store.put_function(function)])
+        writes = [store.put_version(function.tenant, version) for version in versions]
+        await self._store.commit([*writes, store.put_function(function)])
         if change is not None:
             await self._change_serving(change)
-        self._functions[function.id] = function
-        self._versions[function.id][version.number] = version
+        self._catalog.put_function(function)
+        for version in versions:
+            self._catalog.put_version(version)
 
     def _change_serving(self, change: Change) -> Awaitable[None]:
         """Here at once, with all others when the result is awaited."""
@@ -371,25 +379,7 @@ class Registry:
         return self._spread(change)
 
     def _function(self, function_id: str) -> FunctionRecord:
-        function = self._functions.get(function_id)
+        function = self._catalog.by_id(function_id)
         if function is None:
             raise NotFound("The function was deleted.")
         return function
-
-    def _remember_function(self, function: FunctionRecord) -> None:
-        self._functions[function.id] = function
-        self._names[function.tenant, function.name] = function.id
-        self._labels.add(function.label)
-
-    def _remember_version(self, version: VersionRecord) -> None:
-        self._versions.setdefault(version.function_id, {})[version.number] = version
-        self._uses[version.digest] += 1
-
-    def _release(self, versions: Collection[VersionRecord]) -> tuple[str, ...]:
-        """Count these versions out; the digests that no version has any more."""
-        for version in versions:
-            self._uses[version.digest] -= 1
-        unused = sorted({version.digest for version in versions if self._uses[version.digest] <= 0})
-        for digest in unused:
-            del self._uses[digest]
-        return tuple(unused)

@@ -3,24 +3,28 @@
 The registry has one that is the truth; each worker has a replica, which follows the same changes in the same order
 (`feed`). So a change is a value that says all there is to know of one host label from now on.
 
-Invariants: a version is in here only when its deployment is durable and its compiled artifact is on disk; a function
-has at most one version in here, and an actor type one owner. Callbacks hear of a change after it was made.
+Invariants: a version is in here only when its deployment is durable and its compiled artifact is on disk; an actor type
+belongs to one function; a version that serves before and after a change is the same object before and after it, so
+nothing of it starts anew. Callbacks hear of a change after it was made.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
-from host.model.ids import host_label
+from host.model.ids import ActorId
 from host.model.limits import Limits
 from host.model.version import Version, mark_of
 from host.registry.records import FunctionRecord, VersionRecord
+from host.registry.split import Part, by_chance, heaviest, of_actor
 from host.telemetry.log import get
 
-OnChange = Callable[[Version | None, Version | None], None]
+Versions = tuple[Version, ...]
+OnChange = Callable[[Versions, Versions], None]
 
 _log = get("registry.serving")
 
@@ -28,13 +32,18 @@ _log = get("registry.serving")
 class Change(NamedTuple):
     """What a host label is from now on.
 
-    `version` alone: it serves. `reason` alone: the function is deployed and cannot serve for now. Both: the version is
-    refused, because of what the reason says. Neither: the function is deleted.
+    `parts` alone: they serve, each by its weight. `reason` alone: the function is deployed and cannot serve for now.
+    Both: they are refused, because of what the reason says. Neither: the function is deleted.
     """
 
     label: str
-    version: Version | None = None
+    parts: tuple[Part, ...] = ()
     reason: str = ""
+
+    @property
+    def serving(self) -> Versions:
+        """None of a function that is refused."""
+        return () if self.reason else tuple(part.version for part in self.parts)
 
 
 def runnable(function: FunctionRecord, version: VersionRecord, artifact: Path, limits: Limits) -> Version:
@@ -55,24 +64,36 @@ def runnable(function: FunctionRecord, version: VersionRecord, artifact: Path, l
     )
 
 
-def serves(version: Version) -> Change:
-    """`version` serves from now on, in place of what its function had before."""
-    return Change(host_label(version.function_name, version.function_id), version)
-
-
 class Serving:
-    def __init__(self) -> None:
+    """`chance()` is from 0 to below 1: it decides which version of several a request gets."""
+
+    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+        self._chance = chance
         self._changes: dict[str, Change] = {}
         self._by_label: dict[str, Version] = {}
-        self._by_type: dict[tuple[str, str], Version] = {}
+        self._split: dict[str, tuple[Part, ...]] = {}
+        self._by_type: dict[tuple[str, str], tuple[Part, ...]] = {}
         self._refused_types: dict[tuple[str, str], Change] = {}
         self._callbacks: list[OnChange] = []
 
     def route(self, label: str) -> Version | None:
-        return self._by_label.get(label)
+        """The version of one request."""
+        found = self._by_label.get(label)
+        if found is None and (parts := self._split.get(label)) is not None:
+            return by_chance(parts, self._chance())
+        return found
+
+    def version_of(self, actor: ActorId) -> Version | None:
+        """The version that an actor is on: one of those that have its class."""
+        parts = self._by_type.get((actor.tenant, actor.type))
+        if parts is None:
+            return None
+        return parts[0].version if len(parts) == 1 else of_actor(parts, actor)
 
     def owner(self, tenant: str, actor_type: str) -> Version | None:
-        return self._by_type.get((tenant, actor_type))
+        """Of the versions that have an actor type's class the one with the most weight."""
+        parts = self._by_type.get((tenant, actor_type))
+        return None if parts is None else heaviest(parts)
 
     def why_unavailable(self, label: str) -> str | None:
         """Why a function that is deployed has no route at the moment, or None."""
@@ -85,7 +106,7 @@ class Serving:
         return None if change is None else change.reason
 
     def on_change(self, callback: OnChange) -> None:
-        """Call `callback(old, new)` whenever another version serves a label; None: no version does."""
+        """Call `callback(old, new)` whenever other versions serve a label."""
         self._callbacks.append(callback)
 
     def change(self, label: str) -> Change | None:
@@ -97,39 +118,46 @@ class Serving:
         return list(self._changes.values())
 
     def apply(self, change: Change) -> None:
-        label, new, reason = change
-        before = self._changes.pop(label, None)
-        if before is not None and before.version is not None:
-            self._forget_types(before.version)
-        old = self._by_label.pop(label, None)
-        if new is not None or reason:
+        label = change.label
+        before = self._changes.pop(label, Change(label))
+        change = _keeping(before.parts, change)
+        self._forget_types(before)
+        self._by_label.pop(label, None)
+        self._split.pop(label, None)
+        if change.parts or change.reason:
             self._changes[label] = change
-        if new is not None and reason:
-            for actor_type in new.actor_types:
-                self._refused_types[new.tenant, actor_type] = change
-            new = None
-        elif new is not None:
-            self._by_label[label] = new
-            for actor_type in new.actor_types:
-                self._by_type[new.tenant, actor_type] = new
-        if old is not None or new is not None:
-            self._tell(old, new)
+        if len(change.serving) == 1:
+            self._by_label[label] = change.serving[0]
+        elif change.serving:
+            self._split[label] = change.parts
+        self._remember_types(change)
+        if before.serving != change.serving:
+            self._tell(before.serving, change.serving)
 
     def become(self, changes: Iterable[Change]) -> None:
         """Follow a whole snapshot: what it does not name is deleted, what is the same already stays untouched."""
         wanted = {change.label: change for change in changes}
         for label in [label for label in self._changes if label not in wanted]:
             self.apply(Change(label))
-        for label, change in wanted.items():
-            if not _same(self._changes.get(label), change):
-                self.apply(change)
+        for change in wanted.values():
+            self.apply(change)
 
-    def _forget_types(self, version: Version) -> None:
-        for actor_type in version.actor_types:
-            self._by_type.pop((version.tenant, actor_type), None)
-            self._refused_types.pop((version.tenant, actor_type), None)
+    def _remember_types(self, change: Change) -> None:
+        for part in change.parts:
+            for actor_type in part.version.actor_types:
+                key = (part.version.tenant, actor_type)
+                if change.reason:
+                    self._refused_types[key] = change
+                else:
+                    self._by_type[key] = (*self._by_type.get(key, ()), part)
 
-    def _tell(self, old: Version | None, new: Version | None) -> None:
+    def _forget_types(self, change: Change) -> None:
+        for part in change.parts:
+            for actor_type in part.version.actor_types:
+                self._by_type.pop((part.version.tenant, actor_type), None)
+                self._refused_types.pop((part.version.tenant, actor_type), None)
+
+    def _tell(self, old: Versions, new: Versions) -> None:
         for callback in self._callbacks:
             try:
                 callback(old, new)
@@ -137,10 +165,15 @@ class Serving:
                 _log.exception("on_change_failed", error)
 
 
-def _same(one: Change | None, other: Change) -> bool:
-    """Versions are compared by what they hold: a replica has objects of its own."""
-    if one is None or one.reason != other.reason or (one.version is None) != (other.version is None):
-        return False
-    if one.version is None or other.version is None:
-        return True
-    return all(getattr(one.version, field.name) == getattr(other.version, field.name) for field in fields(Version))
+def _keeping(before: Iterable[Part], change: Change) -> Change:
+    """The change with the objects that are there already: a replica is told of versions as objects of its own."""
+    known = {part.version.number: part.version for part in before}
+    parts = (
+        part._replace(version=one) if (one := known.get(part.version.number)) and _same(one, part.version) else part
+        for part in change.parts
+    )
+    return change._replace(parts=tuple(parts))
+
+
+def _same(one: Version, other: Version) -> bool:
+    return all(getattr(one, field.name) == getattr(other, field.name) for field in fields(Version))

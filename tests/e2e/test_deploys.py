@@ -5,43 +5,28 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from host import server
-from tests.conftest import GUESTS, SESSION
+from tests.conftest import SESSION
 from tests.kit.admin import Admin, Shipped
 from tests.kit.bundles import bundle_of
 from tests.kit.http import Site
+from tests.kit.releases import CLIENTS, RELEASES, Load, project_of
 from tests.kit.until import wait_until
 
 pytestmark = SESSION
 
-RELEASES = ("one", "two")
 ACCOUNTS = ("alice", "bob", "carol")
-CLIENTS = 12
 ROUNDS = 6
 ROLLBACK_S_MAX = 1.0
-
-
-def project_of(release: str, folder: Path) -> Path:
-    """The guest as this release: another source and another environment, so another component and another manifest."""
-    target = folder / f"deploys-{release}"
-    shutil.copytree(GUESTS / "deploys", target)
-    for path in (target / "src" / "index.ts", target / "tenure.toml"):
-        text = path.read_text()
-        assert '= "one"' in text
-        path.write_text(text.replace('= "one"', f'= "{release}"'))
-    return target
 
 
 @pytest.fixture(scope="module")
@@ -87,50 +72,9 @@ async def function(shared_host: server.Host, admin: Admin, projects: list[Path])
     await site.close()
 
 
-class Load:
-    """Clients that ask until told to stop: deposits of 1 to a few accounts, and requests that reach no actor."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._stop = False
-        self.acknowledged: Counter[str] = Counter()
-        self.handlers: Counter[str] = Counter()
-        self.turns: Counter[str] = Counter()
-        self.wrong: list[str] = []
-
-    async def __aenter__(self) -> Load:
-        self._clients = [asyncio.create_task(self._ask(number)) for number in range(CLIENTS)]
-        await wait_until(lambda: len(self.turns) > 0, "the first reply")
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._stop = True
-        await asyncio.gather(*self._clients)
-
-    async def _ask(self, number: int) -> None:
-        account = ACCOUNTS[number % len(ACCOUNTS)]
-        while not self._stop:
-            reply = await (self._site.get("/") if number % 4 == 0 else self._site.post(f"/{account}"))
-            if reply.status_code != 200:
-                self.wrong.append(f"{reply.status_code} {reply.text}")
-                continue
-            value: dict[str, Any] = reply.json()
-            self._count(self.handlers, value["handler"])
-            if "seen" in value:
-                self.acknowledged[account] += 1
-                self._count(self.turns, value["seen"])
-
-    def _count(self, counter: Counter[str], seen: list[str]) -> None:
-        """All that a handler or a turn saw of its version has to be the same one."""
-        if len(set(seen)) == 1 and seen[0] in RELEASES:
-            counter[seen[0]] += 1
-        else:
-            self.wrong.append(f"split: {seen}")
-
-
 @pytest.mark.timeout(240)
 async def test_no_request_fails_and_no_turn_is_split_while_ship_and_rollback_run_in_a_loop(function: Function) -> None:
-    async with Load(function.site) as load:
+    async with Load(function.site, ACCOUNTS) as load:
         for turn in range(ROUNDS):
             version = await function.admin.deploy(function.id, function.bundles[1 - turn % 2])
             before = sum(load.turns.values())

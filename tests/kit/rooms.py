@@ -169,15 +169,14 @@ class Rooms:
         self.scheduler.round_end.append(self.committer.flush)
         self.outbound = Outbound(self.committer.drain, Fetcher())
         self.worlds = Worlds(self.recorder, self.outbound)
-        owner = self._owner
         rooms = (engine, self.committer, self.scheduler, self.library)
-        self.directory = Directory(*rooms, clock, limits, owner, self.worlds.of_actor)
+        self.directory = Directory(*rooms, clock, limits, self._version_of, self.worlds.of_actor)
         self.worlds.connect(self.directory)
         self.handlers = HandlerPool(self.scheduler, self.library, limits, self.worlds.of_handler)
         self.alarms = Alarms(self.directory)
 
-    def _owner(self, tenant: str, actor_type: str) -> Version | None:
-        return self.serving.get((tenant, actor_type))
+    def _version_of(self, actor: ActorId) -> Version | None:
+        return self.serving.get((actor.tenant, actor.type))
 
     def serve(self, version: Version) -> Version:
         """Make `version` the one that serves its actor types; what served before is retired."""

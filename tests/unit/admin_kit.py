@@ -74,7 +74,7 @@ class Api:
 def services_of(host: Host) -> AdminServices:
     """What the admin API of `host` works on; all of it is of the engine that the host has now."""
     no_sandbox = cast(Any, None)
-    rooms = (host.engine, host.committer, no_sandbox, no_sandbox, host.clock, HOST_LIMITS, host.registry.owner)
+    rooms = (host.engine, host.committer, no_sandbox, no_sandbox, host.clock, HOST_LIMITS, host.registry.version_of)
     directory = Directory(*rooms, no_sandbox)
 
     async def status() -> Mapping[str, Any]:
@@ -89,7 +89,7 @@ def services_of(host: Host) -> AdminServices:
     async def call(_number: int, payload: bytes) -> bytes:
         """What comes of a call: 5 from an actor that a function has, of others that nobody does."""
         found = decode_call(payload, lambda _answer: None)
-        if directory.owner(found.actor.tenant, found.actor.type) is None:
+        if directory.version_of(found.actor) is None:
             return encode_answer(ActorTypeNotFoundError(no_owner(found.actor.type)))
         return encode_answer(b"5" if found.turn.export is INVOKE else HttpResponse(200, b"x: y\n", b"5"))
 

@@ -371,3 +371,49 @@ def test_what_cannot_be_taken_back_needs_a_yes(tenure: Tenure, scripted: Scripte
     assert [method for method, *_ in scripted.asked] == ["GET"]
     assert tenure(*command, "--yes").code == 0
     assert scripted.asked[-1][0] == "DELETE"
+
+
+SERVES = {"since": "2026-01-01T00:00:00.000Z", "until": None, "by": "ci", "serving": True, "warnings": []}
+
+
+def test_a_split_is_deployed_by_weight(tenure: Tenure, scripted: Scripted) -> None:
+    split = [{"version": 3, "weight": 90}, {"version": 4, "weight": 10}]
+    scripted.on("POST", "/v1/functions/account/deployments", (201, {"version": 3, "split": split, **SERVES}))
+    ended = tenure("deploy", "account", "--split", "v3=90, 4=10")
+    assert (ended.code, ended.out) == (0, "✅ Versions v3=90,v4=10 of 'account' serve now.\n")
+    assert json.loads(scripted.bodies[-1]) == {"split": split}
+    scripted.on("POST", "/v1/functions/account/deployments", (201, {"version": 4, "split": [], **SERVES}))
+    ended = tenure("deploy", "account", "v4")
+    assert (ended.code, ended.out) == (0, "✅ Version 4 of 'account' serves now.\n")
+    assert json.loads(scripted.bodies[-1]) == {"version": 4}
+
+
+@pytest.mark.parametrize(
+    "wrong", [(), ("v3", "--split", "v3=1,v4=1"), ("--split", "v3"), ("--split", "v3=1,v3=2"), ("--split", "v3=x")]
+)
+def test_what_is_no_split_is_wrong_usage(tenure: Tenure, wrong: tuple[str, ...]) -> None:
+    assert tenure("deploy", "account", *wrong).code == 2
+
+
+def test_a_rollback_from_a_split_goes_to_what_served_alone(tenure: Tenure, scripted: Scripted) -> None:
+    splits = [[{"version": 3, "weight": 100 - weight}, {"version": 4, "weight": weight}] for weight in (50, 10)]
+    past = [{"version": 3, "split": split, "since": "", "until": "", "by": ""} for split in (*splits, [])]
+    scripted.on("GET", "/v1/functions/account/deployments?limit=500", (200, {"deployments": past, "next": None}))
+    scripted.on("POST", "/v1/functions/account/deployments", (201, {"version": 3, "split": [], **SERVES}))
+    assert tenure("rollback", "account").out == "✅ Version 3 of 'account' serves now.\n"
+    assert json.loads(scripted.bodies[-1]) == {"version": 3}
+
+
+def test_pruning_says_what_would_go_and_asks(tenure: Tenure, scripted: Scripted) -> None:
+    gone = {"pruned": [{"number": 1}, {"number": 2}], "kept": [{"number": 3, "why": "serves"}], "freed": 2_400_000}
+    scripted.on("POST", "/v1/functions/account/versions/prune", (200, gone))
+    ended = tenure("revisions", "prune", "account", "--dry-run", "--keep", "1")
+    assert ended.out == "Versions 1, 2 of 'account' would go: 2.4 MB.\n"
+    assert json.loads(scripted.bodies[-1]) == {"keep": 1, "days": 7, "dry_run": True}
+    ended = tenure("revisions", "prune", "account")
+    assert (ended.code, "Add --yes" in ended.err) == (1, True)
+    assert json.loads(scripted.bodies[-1])["dry_run"] is True
+    assert tenure("revisions", "prune", "account", "--yes").out == "Versions 1, 2 of 'account' removed: 2.4 MB.\n"
+    assert json.loads(scripted.bodies[-1])["dry_run"] is False
+    scripted.on("POST", "/v1/functions/account/versions/prune", (200, {"pruned": [], "kept": [], "freed": 0}))
+    assert tenure("revisions", "prune", "account").out == "No version of 'account' has to go.\n"

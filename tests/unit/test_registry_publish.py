@@ -46,10 +46,10 @@ async def test_a_shipped_version_serves_and_owns_its_actor_types(host: Host, acc
 
 
 async def test_what_serves_is_told_once_for_each_change(host: Host, account: FunctionRecord) -> None:
-    changes: list[tuple[int | None, int | None]] = []
+    changes: list[tuple[list[int], list[int]]] = []
 
-    def note(old: Version | None, new: Version | None) -> None:
-        changes.append((old and old.number, new and new.number))
+    def note(old: tuple[Version, ...], new: tuple[Version, ...]) -> None:
+        changes.append(([one.number for one in old], [one.number for one in new]))
         raise RuntimeError("a listener that fails stops nobody")
 
     host.registry.on_change(note)
@@ -57,7 +57,7 @@ async def test_what_serves_is_told_once_for_each_change(host: Host, account: Fun
     await host.ship(account, manifest(), component(note="2"))
     await host.ship(account, manifest(), component(errors=("no",)))
     await host.publisher.delete_function(DEFAULT_TENANT, account.id)
-    assert changes == [(None, 1), (1, 2), (2, None)]
+    assert changes == [([], [1]), ([1], [2]), ([2], [])]
 
 
 @pytest.mark.parametrize(

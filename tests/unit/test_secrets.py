@@ -54,7 +54,7 @@ async def test_what_serves_has_a_new_value_before_the_reply_and_none_after_a_del
     host: Host, account: FunctionRecord, api: Api
 ) -> None:
     seen: list[tuple[bool, bool]] = []
-    host.registry.on_change(lambda old, new: seen.append((old is not None, new is not None)))
+    host.registry.on_change(lambda old, new: seen.append((bool(old), bool(new))))
     assert seen_by_guest(host, account) == {}
     shown = await api.json("PUT", "/secrets/stripe-key", json={"value": VALUE})
     assert (shown["name"], shown["by"], shown["used_by"]) == ("stripe-key", "ci", ["account"])

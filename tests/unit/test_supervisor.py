@@ -18,7 +18,8 @@ from host.model.limits import LIMITS
 from host.model.manifest import parse_manifest
 from host.model.version import Version
 from host.registry import feed
-from host.registry.serving import Change, Serving, serves
+from host.registry.serving import Change, Serving
+from host.registry.split import Part
 from host.supervisor import staff as staffing
 from host.supervisor.alarms import merged
 from host.supervisor.asking import Desk, Direct, ask
@@ -51,6 +52,10 @@ def label(of: Version) -> str:
     return host_label(of.function_name, of.function_id)
 
 
+def serves(one: Version) -> Change:
+    return Change(label(one), (Part(one),))
+
+
 class Replica:
     """A worker's side of the feed; `slow` keeps its replies until `release`."""
 
@@ -66,7 +71,7 @@ class Replica:
             self.serving.become(changes)
         else:
             self.serving.apply(changes[0])
-        self.numbers += [change.version.number for change in changes if change.version is not None]
+        self.numbers += [part.version.number for change in changes for part in change.parts]
         if self._slow:
             self._kept.append(lambda: done(b""))
         else:
@@ -81,14 +86,15 @@ class Replica:
 
 
 def test_a_version_reaches_another_process_as_it_is() -> None:
-    sent = Change("shop-01a2087f79", replace(version(3), secrets={"KEY": "s3cret"}, mark=7), "why not")
+    one = replace(version(3), secrets={"KEY": "s3cret"}, mark=7)
+    sent = Change("shop-01a2087f79", (Part(one, 90), Part(version(4), 10)), "why not")
     (got,) = feed.decode(feed.encode([sent]))
     assert (got.label, got.reason) == (sent.label, sent.reason)
-    assert isinstance(got.version, Version)
-    assert isinstance(sent.version, Version)
-    assert [getattr(got.version, name) for name in Version.__slots__] == [
-        getattr(sent.version, name) for name in Version.__slots__
-    ]
+    assert [part.weight for part in got.parts] == [90, 10]
+    for mine, theirs in zip(sent.parts, got.parts, strict=True):
+        assert [getattr(theirs.version, name) for name in Version.__slots__] == [
+            getattr(mine.version, name) for name in Version.__slots__
+        ]
 
 
 def test_a_refused_version_has_no_route_and_its_types_say_why() -> None:
@@ -107,13 +113,13 @@ def test_a_replica_that_is_told_again_what_it_knows_changes_nothing() -> None:
     """A new control process sends its snapshot to workers that serve on: activations must not restart for it."""
     replica, changes = Serving(), [serves(version(1)), Change("held-0123456789", reason="not ready")]
     replica.become(feed.decode(feed.encode(changes)))
-    told: list[tuple[Version | None, Version | None]] = []
+    told: list[tuple[tuple[Version, ...], tuple[Version, ...]]] = []
     replica.on_change(lambda old, new: told.append((old, new)))
     before = replica.route(label(version(1)))
     replica.become(feed.decode(feed.encode(changes)))
     assert (replica.route(label(version(1))), told) == (before, [])
     replica.become([])
-    assert (replica.route(label(version(1))), told) == (None, [(before, None)])
+    assert (replica.route(label(version(1))), told) == (None, [((before,), ())])
     assert replica.why_unavailable("held-0123456789") is None
 
 

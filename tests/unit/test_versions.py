@@ -14,7 +14,7 @@ from host.admin.services import AdminServices
 from host.model.errors import Conflict, NotFound, Unavailable
 from host.model.limits import TenantLimits
 from host.registry.deployments import HISTORY_MAX, history
-from host.registry.records import DEFAULT_TENANT, FunctionRecord, VersionRecord, decode, encode
+from host.registry.records import DEFAULT_TENANT, FunctionRecord, Share, VersionRecord, decode, encode
 from tests.unit.admin_kit import Api
 from tests.unit.registry_kit import Host, bundle, component, manifest
 
@@ -57,7 +57,7 @@ async def test_versions_are_listed_newest_first_in_pages(host: Host, account: Fu
         (3, "deploy_ok", True),
         (2, "deploy_failed", False),
     ]
-    assert list(page["versions"][0]) == ["number", "status", "created_at", "by", "digest", "size", "serving"]
+    assert list(page["versions"][0]) == ["number", "status", "created_at", "by", "digest", "size", "serving", "share"]
     page = await api.json("GET", f"/functions/account/versions?limit=2&cursor={page['next']}")
     assert [one["number"] for one in page["versions"]] == [1]
     assert page["next"] is None
@@ -76,6 +76,7 @@ async def test_a_rollback_serves_at_once_and_is_written_down(host: Host, account
     reply = await api.json("POST", "/functions/account/deployments", 201, json={"version": 1})
     assert reply == {
         "version": 1,
+        "split": [],
         "since": "2023-11-14T22:15:20.000Z",
         "until": None,
         "by": "ci",
@@ -106,7 +107,7 @@ async def test_a_version_that_serves_already_stays_as_it_is(host: Host, account:
     await ship(host, account)
     before = host.registry.route(account.label)
     host.clock.advance(60)
-    deployed = await host.publisher.deploy(DEFAULT_TENANT, "account", 1)
+    deployed = await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(1)])
     assert deployed.deployment == history(host.registry.function(DEFAULT_TENANT, "account"))[-1]
     assert host.registry.route(account.label) is before
     assert len(history(host.registry.function(DEFAULT_TENANT, "account"))) == 1
@@ -116,7 +117,7 @@ async def test_a_rollback_clears_the_errors_of_a_failed_ship(host: Host, account
     for note in "12":
         await ship(host, account, note=note)
     await ship(host, account, note="3", ok=False)
-    await host.publisher.deploy(DEFAULT_TENANT, "account", 1)
+    await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(1)])
     function = host.registry.function(DEFAULT_TENANT, "account")
     assert (function.status, function.errors, function.serving) == ("deploy_ok", (), 1)
 
@@ -148,7 +149,7 @@ async def test_a_version_that_is_being_compiled_is_not_deployed_twice(host: Host
     host.compiler.started.clear()
     await host.compiler.started.wait()
     with pytest.raises(Conflict, match="still being compiled"):
-        await host.publisher.deploy(DEFAULT_TENANT, "account", 2)
+        await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(2)])
     host.compiler.go.set()
     assert (await shipping).status == "deploy_ok"
 
@@ -166,20 +167,20 @@ async def test_what_belongs_to_another_tenant_is_not_there(host: Host, account: 
 async def test_the_version_that_serves_is_never_pruned(host: Host, account: FunctionRecord) -> None:
     for note in "123":
         await ship(host, account, note=note)
-    await host.publisher.deploy(DEFAULT_TENANT, "account", 1)
+    await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(1)])
     for note in "456":
         await ship(host, account, note=note, ok=False)
     assert [one.number for one in host.registry.versions(account.id)] == [1, 5, 6]
     assert serving(host, account) == 1
     with pytest.raises(NotFound, match="no version 2"):
-        await host.publisher.deploy(DEFAULT_TENANT, "account", 2)
+        await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(2)])
 
 
 async def test_a_version_whose_artifact_is_gone_is_compiled_again(host: Host, account: FunctionRecord) -> None:
     first = await ship(host, account, "Account", note="1")
     await ship(host, account, "Account", note="2")
     host.compiler.artifact_path(first.digest).unlink()
-    await host.publisher.deploy(DEFAULT_TENANT, "account", 1)
+    await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(1)])
     assert host.compiler.artifact_path(first.digest).exists()
     version = host.registry.route(account.label)
     assert version is not None
@@ -192,10 +193,10 @@ async def test_a_version_that_cannot_be_compiled_again_changes_nothing(host: Hos
     host.compiler.artifact_path(first.digest).unlink()
     host.compiler.failure = OSError("disk")
     with pytest.raises(Unavailable, match="no longer compiled on this host"):
-        await host.publisher.deploy(DEFAULT_TENANT, "account", 1)
+        await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(1)])
     assert serving(host, account) == 2
     host.compiler.failure = None
-    await host.publisher.deploy(DEFAULT_TENANT, "account", 1)
+    await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(1)])
     assert serving(host, account) == 1
 
 
@@ -204,7 +205,7 @@ async def test_recompiling_waits_in_the_same_bounded_queue(host: Host, account: 
     await ship(host, account, note="2")
     host.compiler.artifact_path(first.digest).unlink()
     host.compiler.go.clear()
-    waiting = [asyncio.create_task(host.publisher.deploy(DEFAULT_TENANT, "account", 1)) for _ in range(4)]
+    waiting = [asyncio.create_task(host.publisher.deploy(DEFAULT_TENANT, "account", [Share(1)])) for _ in range(4)]
     refused, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     assert [str(task.exception()) for task in refused] == ["3 versions wait to be compiled. Try again in a minute."]
     host.compiler.go.set()
@@ -220,7 +221,7 @@ async def test_a_rollback_that_would_take_over_a_type_is_refused_naming_the_owne
     await ship(host, account, note="2")
     assert (await ship(host, bank, "Account")).status == "deploy_ok"
     with pytest.raises(Conflict, match="'Account' belongs to the function 'bank'"):
-        await host.publisher.deploy(DEFAULT_TENANT, "account", 1)
+        await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(1)])
     assert serving(host, account) == 2
     owner = host.registry.owner(DEFAULT_TENANT, "Account")
     assert owner is not None
@@ -235,12 +236,12 @@ async def test_a_rollback_that_drops_a_type_others_use_warns_and_names_them(
     await ship(host, account, note="1")
     await ship(host, account, "Account", note="2")
     assert (await host.ship(report, manifest("Account"), component())).warnings == ()
-    deployed = await host.publisher.deploy(DEFAULT_TENANT, "account", 1)
+    deployed = await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(1)])
     (warning,) = deployed.warnings
     assert "'Account' was in the version before" in warning
     assert "The function 'report' uses it" in warning
     assert host.registry.owner(DEFAULT_TENANT, "Account") is None
-    assert (await host.publisher.deploy(DEFAULT_TENANT, "account", 2)).warnings == ()
+    assert (await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(2)])).warnings == ()
     assert host.registry.owner(DEFAULT_TENANT, "Account") is not None
 
 
@@ -248,7 +249,7 @@ async def test_history_is_bounded(host: Host, account: FunctionRecord) -> None:
     for note in "12":
         await ship(host, account, note=note)
     for turn in range(HISTORY_MAX):
-        await host.publisher.deploy(DEFAULT_TENANT, "account", 1 + turn % 2)
+        await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(1 + turn % 2)])
     past = history(host.registry.function(DEFAULT_TENANT, "account"))
     assert len(past) == HISTORY_MAX
     assert past[-1].version == serving(host, account) == 2
@@ -256,7 +257,8 @@ async def test_history_is_bounded(host: Host, account: FunctionRecord) -> None:
 
 def test_a_function_stored_before_histories_has_its_present_deployment() -> None:
     function = FunctionRecord("id", "default", "account", "account-1", 1.0, serving=4, deployed_ms=2.0)
-    old = re.sub(rb',"history":\[\]', b"", encode(function))
+    old = re.sub(rb',"(history|split)":\[\]', b"", encode(function))
     assert b"history" not in old
+    assert b"split" not in old
     (only,) = history(decode(FunctionRecord, old))
     assert (only.version, only.since_ms, only.by) == (4, 2.0, "")

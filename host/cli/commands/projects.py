@@ -64,7 +64,8 @@ def build(folder: Path, as_json: bool) -> None:
 @click.command("ship")
 @project_option
 @click.option("--bundle", type=click.Path(path_type=Path), help="Ship this zip instead of building.")
-def ship(folder: Path, bundle: Path | None) -> None:
+@click.option("--no-deploy", is_flag=True, help="Leave what serves as it is; `tenure deploy` lets the version serve.")
+def ship(folder: Path, bundle: Path | None, no_deploy: bool) -> None:
     """Build, upload and deploy the project."""
     work = project.load(folder)
     if bundle is not None:
@@ -81,11 +82,15 @@ def ship(folder: Path, bundle: Path | None) -> None:
         bundle = building.write_bundle(work, built, function["id"])
     assert bundle is not None
     try:
-        shipping.ship(client, function["id"], bundle)
+        version = shipping.ship(client, function["id"], bundle, deploy=not no_deploy)
     except AdminError as error:
         if not error.more:
             error = AdminError(error.status, error.code, "The host refused the bundle:", more=(error.message,))
         raise error from None
+    if no_deploy:
+        name, number = function["name"], version["number"]
+        say(f"✅ Version {number} of '{name}' is ready. Let it serve: tenure deploy {name} v{number}")
+        return
     say(f"✅ Func '{function['name']}' is now deployed!")
     say(function["url"])
 

@@ -1,4 +1,4 @@
-"""Commands about what was shipped before: `revisions list`, `deployments`, `rollback`."""
+"""Commands about what was shipped before: `revisions`, `deployments`, `deploy`, `rollback`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import click
 
 from host.cli import console, settings
 from host.cli.client import AdminClient, AdminError, Json
-from host.cli.console import CliError, say, say_json, say_table, size
+from host.cli.console import CliError, confirm, say, say_json, say_table, size
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 _DIGEST_CHARS = 12
 _REVISION = re.compile(r"v?([0-9]{1,9})")
+_WEIGHTED = re.compile(r"v?([0-9]{1,9})=([0-9]{1,5})")
 
 
 @click.group("revisions")
@@ -48,19 +49,71 @@ def list_revisions(function: str, as_json: bool) -> None:
         say_table(["REV", "STATUS", "SHIPPED", "BY", "SIZE", "DIGEST"], rows)
 
 
+@revisions.command("prune")
+@click.argument("function")
+@click.option("--keep", type=click.IntRange(0), default=10, show_default=True, help="The newest N stay.")
+@click.option(
+    "--days", type=click.FloatRange(0), default=7, show_default=True, help="What served within so many days stays."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def prune_revisions(function: str, keep: int, days: float, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Remove old versions of FUNCTION.
+
+    What serves stays, and what served just before: a rollback goes back to it.
+
+    Example: tenure revisions prune account --keep 5 --days 30 --dry-run
+    """
+    client = AdminClient(settings.load())
+    pruned = client.prune(function, keep, days, dry_run=True)
+    if pruned["pruned"] and not dry_run:
+        confirm(f"Remove {_listed(pruned).lower()} of '{function}'?", yes)
+        pruned = client.prune(function, keep, days, dry_run=False)
+    if as_json:
+        say_json(pruned)
+    elif not pruned["pruned"]:
+        say(f"No version of '{function}' has to go.")
+    else:
+        done = "would go" if dry_run else "removed"
+        say(f"{_listed(pruned)} of '{function}' {done}: {size(pruned['freed'])}.")
+
+
 @click.command("deployments")
 @click.argument("function")
 @json_option
 def deployments(function: str, as_json: bool) -> None:
-    """Show which version of FUNCTION served when, the newest first."""
+    """Show which versions of FUNCTION served when, the newest first."""
     found = AdminClient(settings.load()).deployments(function)
     if as_json:
         say_json(found)
     elif not found:
         say("Nothing was deployed yet. Use `tenure ship`.", to=sys.stderr)
     else:
-        rows = [[str(one["version"]), one["since"], one["until"] or "serves", one["by"]] for one in found]
+        rows = [[_what(one), one["since"], one["until"] or "serves", one["by"]] for one in found]
         say_table(["REV", "SINCE", "UNTIL", "BY"], rows)
+
+
+@click.command("deploy")
+@click.argument("function")
+@click.argument("rev", required=False)
+@click.option("--split", metavar="vN=W,...", help="Several versions and their weights, such as v3=90,v4=10.")
+@json_option
+def deploy(function: str, rev: str | None, split: str | None, as_json: bool) -> None:
+    """Let version REV of FUNCTION serve, or several, each by its weight.
+
+    Example: tenure deploy account --split v3=90,v4=10
+    """
+    if (rev is None) == (split is None):
+        raise click.UsageError("Name a version, such as v4, or a split, such as --split v3=90,v4=10.")
+    client = AdminClient(settings.load())
+    deployed = _deploy(client, function, _weights(split) if split is not None else {_number(rev or ""): 1})
+    if as_json:
+        say_json(deployed)
+    elif deployed["split"]:
+        say(f"✅ Versions {_what(deployed)} of '{function}' serve now.")
+    else:
+        say(f"✅ Version {deployed['version']} of '{function}' serves now.")
 
 
 @click.command("rollback")
@@ -68,25 +121,52 @@ def deployments(function: str, as_json: bool) -> None:
 @click.argument("rev", required=False)
 @json_option
 def rollback(function: str, rev: str | None, as_json: bool) -> None:
-    """Let version REV of FUNCTION serve; without REV the one that served before."""
+    """Let version REV of FUNCTION serve; without REV the one that served before, alone."""
     number = None if rev is None else _number(rev)
     client = AdminClient(settings.load())
     past = client.deployments(function)
     if number is None:
         number = _before(function, past)
+    deployed = _deploy(client, function, {number: 1})
+    if as_json:
+        say_json(deployed)
+    elif past and past[0]["since"] == deployed["since"]:
+        say(f"Version {number} of '{function}' serves already, since {deployed['since']}.")
+    else:
+        say(f"✅ Version {number} of '{function}' serves now.")
+
+
+def _deploy(client: AdminClient, function: str, weights: dict[int, int]) -> Json:
     try:
-        deployed = client.deploy(function, number)
+        deployed = client.split(function, weights) if len(weights) > 1 else client.deploy(function, next(iter(weights)))
     except AdminError as error:
         hint = f"See its versions with `tenure revisions list {function}`." if error.status in (404, 409) else ""
         raise AdminError(error.status, error.code, error.message, hint, more=error.more) from None
     for warning in deployed["warnings"]:
         console.warn(str(warning))
-    if as_json:
-        say_json(deployed)
-    elif past and past[0]["version"] == number and past[0]["since"] == deployed["since"]:
-        say(f"Version {number} of '{function}' serves already, since {deployed['since']}.")
-    else:
-        say(f"✅ Version {number} of '{function}' serves now.")
+    return deployed
+
+
+def _weights(split: str) -> dict[int, int]:
+    """Version -> weight."""
+    weights: dict[int, int] = {}
+    for part in split.split(","):
+        found = _WEIGHTED.fullmatch(part.strip())
+        if found is None or int(found[1]) in weights:
+            raise click.UsageError(f"{split!r} is not a split: write each version once, such as v3=90,v4=10.")
+        weights[int(found[1])] = int(found[2])
+    return weights
+
+
+def _what(deployment: Json) -> str:
+    """`4`, or `v3=90,v4=10` of a split."""
+    split = ",".join(f"v{one['version']}={one['weight']}" for one in deployment["split"])
+    return split or str(deployment["version"])
+
+
+def _listed(pruned: Json) -> str:
+    numbers = [one["number"] for one in pruned["pruned"]]
+    return f"version{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}".capitalize()
 
 
 def _number(rev: str) -> int:
@@ -97,9 +177,9 @@ def _number(rev: str) -> int:
 
 
 def _before(function: str, past: list[Json]) -> int:
-    """The version that served before the one that does."""
-    for one in past:
-        if one["version"] != past[0]["version"]:
+    """The last version that served alone before what does."""
+    for one in past[1:]:
+        if not one["split"] and (past[0]["split"] or one["version"] != past[0]["version"]):
             return int(one["version"])
     raise CliError(
         f"No other version of '{function}' has served before.",
@@ -108,7 +188,9 @@ def _before(function: str, past: list[Json]) -> int:
 
 
 def _state(version: Json) -> str:
-    return "serves" if version["serving"] else str(version["status"])
+    if not version["serving"]:
+        return str(version["status"])
+    return "serves" if version["share"] == 1 else f"serves {version['share']:.0%}"
 
 
-COMMANDS = (revisions, deployments, rollback)
+COMMANDS = (revisions, deployments, deploy, rollback)

@@ -30,6 +30,12 @@ export const attacks = {
     while (Date.now() < until);
     return "burned";
   },
+  /** Busy for so many steps, however long they take. */
+  work(steps: number | string): number {
+    let sum = 0;
+    for (let step = 0; step < Number(steps); step++) sum = (sum + step * 7) % 1_000_003;
+    return sum;
+  },
   recurse(): number {
     const deeper = (n: number): number => deeper(n + 1) + 1;
     return deeper(0);

@@ -24,7 +24,7 @@ help: ## List the targets.
 setup: $(VENV)/.installed $(TARBALL) $(FUNCTIONS:%=functions/%/node_modules/.installed) ## Install and build everything.
 
 demo: $(VENV)/.installed $(TARBALL) functions/account/node_modules/.installed ## The quick start: ship an account actor, curl it, kill the host, curl it again.
-	@$(BIN)/python tools/demo.py
+	@$(BIN)/python -m tools.demo
 
 test: setup ## Run all tests.
 	cd $(SDK) && $(NPM) run --silent test

@@ -66,6 +66,13 @@ class ServeConfig:
     secrets_key: str = field(default="", repr=False)
     """The keys that secrets are sealed with, as TENURE_SECRETS_KEY has them; "": those of a file in the data folder."""
 
+    backups: Path | None = None
+    """The folder that backups are kept in; None: `backups` in the data folder."""
+
+    @property
+    def backups_dir(self) -> Path:
+        return (self.backups or self.data_dir / "backups").absolute()
+
     @property
     def compiled_dir(self) -> Path:
         """Machine code, which workers map and never write."""

@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from host.backup.backups import Backups
+from host.backup.snapshot import Snapshots
 from host.cluster.kinds import Kind
 from host.cluster.link import Link, Reply
 from host.config import ServeConfig
@@ -67,6 +69,7 @@ class Control:
         self.new_operator_key = False
         self.layout: Layout
         self.staff: Staff
+        self.backups: Backups
         self.observed: Observed
         self.registry: Registry
         self.publisher: Publisher
@@ -89,6 +92,10 @@ class Control:
         committer = Committer(storage, self.clock)
         stack.push_async_callback(committer.close)
         self.staff = Staff(lambda: self.registry.changes())
+        snapshots = Snapshots(data, self.layout, storage, self.staff, self._slots)
+        self.backups = Backups(data, self.config.backups_dir, snapshots)
+        await asyncio.to_thread(self.backups.remove_left)
+        stack.push_async_callback(self.backups.close)
         ring = await asyncio.to_thread(open_key_ring, data, self.config.secrets_key)
         self.registry = Registry(storage, committer, self.clock, spread=self.staff.spread, ring=ring)
         await self.registry.load()
@@ -140,6 +147,7 @@ class Control:
             counts=partial(self.staff.ask_all, Kind.COUNTS),
             workers=lambda: self.workers(),
             metrics_open=self.config.metrics_open,
+            backups=self.backups,
         )
         admin = cast(AsgiApp, create_admin_app(services))
         return WithDashboard(admin, self.clock, self.config.trusted_proxies)

@@ -16,6 +16,7 @@ from typing import Any
 
 from host.actors.dead import TenantAlarms
 from host.actors.erase import TenantState
+from host.backup.snapshot import ShardCopies
 from host.bindings.fetching import Fetcher
 from host.bindings.outbound import Outbound
 from host.bindings.ports import Fetching
@@ -40,8 +41,8 @@ from host.sandbox.engine import Engine as Sandbox
 from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
 from host.storage.layout import Layout, shard_of
-from host.storage.ports import Engine, FolderLocked
-from host.storage.rocks import CACHE_BYTES
+from host.storage.ports import FolderLocked
+from host.storage.rocks import CACHE_BYTES, RocksEngine
 from host.storage.upgrade import open_shard
 from host.supervisor import alarms
 from host.supervisor.actors import ShardActors
@@ -80,7 +81,9 @@ class Worker:
         self.answers: Mapping[int, Handler] = {}
         self.confined = IN_ONE_PROCESS
         self._fetcher = fetcher or Fetcher(config.outbound_permitted)
+        self._engines: dict[int, RocksEngine] = {}
         self._marks = marks
+        self.copies: ShardCopies
         self.library: Library
         self.scheduler: Scheduler
         self.handlers: HandlerPool
@@ -105,7 +108,9 @@ class Worker:
         self.serving.on_change(self._retire)
         every = alarms.AllAlarms(self._alarm_sources, self._alarms_of)
         actors = ShardActors(self.cluster.shards.get)
-        questions = {**alarms.answering(every), **actors.answering(), Kind.ERASE: self._erase}
+        self.copies = ShardCopies(self._engines_there, len(self.cluster.own), self.scheduler, self.clock)
+        changing = {**alarms.answering(every), **actors.answering(), Kind.ERASE: self._erase}
+        questions = {**self.copies.held_back(changing), **self.copies.answering()}
         desk = Desk({Kind.STATUS: self._status, Kind.COUNTS: self._counts, **questions})
         stack.push_async_callback(desk.close)
         self.answers = {
@@ -121,14 +126,17 @@ class Worker:
         limits = self.config.limits
         limits = replace(limits, activations_max=max(limits.activations_max // self.layout.shards, 1))
         for number in own:
-            engine = await self._engine(number, CACHE_BYTES // len(own))
+            engine = self._engines[number] = await self._engine(number, CACHE_BYTES // len(own))
             rooms = (self.scheduler, self.library, self.clock, limits, self.serving.version_of, self._worlds.of_actor)
             shard = Shard(number, engine, *rooms, self.serving.why_no_owner)
             if self._sampler is not None:
                 shard.directory.new_trace = self._sampler.root
             self.cluster.open(shard)
 
-    async def _engine(self, shard: int, cache_bytes: int) -> Engine:
+    def _engines_there(self) -> dict[int, RocksEngine]:
+        return {number: self._engines[number] for number in self.cluster.shards}
+
+    async def _engine(self, shard: int, cache_bytes: int) -> RocksEngine:
         """Waits for a process that had the shard and is just ending. Raises OpenError."""
         data, clock = self.config.data_dir.absolute(), asyncio.get_running_loop().time
         end = clock() + LOCK_PATIENCE_S

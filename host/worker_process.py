@@ -201,6 +201,7 @@ class WorkerProcess:
     def _control_went(self, link: Link) -> None:
         if self._control is link:
             self._control = None
+            self._worker.copies.resume()  # nobody is left who would
 
     def _post_later(self) -> None:
         asyncio.get_running_loop().call_later(HAND_ON_EVERY_S, self._post_noted)

@@ -54,7 +54,7 @@ class Exports:
             raise Unavailable("The host could not read its actors. Try again in a moment.") from error
         identifier = secrets.token_hex(8)
         expiry = self._clock.call_later(IDLE_S, lambda: self.end(identifier))
-        self._open[identifier] = _Export(_lines(snapshot, tenant, actor), expiry)
+        self._open[identifier] = _Export(actor_lines(snapshot, tenant, actor), expiry)
         return identifier
 
     async def more(self, identifier: str) -> list[str]:
@@ -100,17 +100,18 @@ def _page(lines: Iterator[str]) -> list[str]:
     return page
 
 
-def _lines(snapshot: Scanned, tenant: str, actor: ActorId | None) -> Iterator[str]:
+def actor_lines(snapshot: Scanned, tenant: str, actor: ActorId | None) -> Iterator[str]:
+    """All of a tenant's actors, or one. Blocks. Raises OSError, ValueError."""
     start, end = keys.actors_range(tenant)
     if actor is not None:
         start, end = keys.actor_key(actor), keys.actors_after(actor)
     while chunk := snapshot.scan(start, end, limit=_CHUNK):
         for key, value in chunk:
-            yield from _actor_lines(snapshot, keys.decode_actor(key), value)
+            yield from _lines_of(snapshot, keys.decode_actor(key), value)
         start = chunk[-1][0] + b"\x00"
 
 
-def _actor_lines(snapshot: Scanned, actor: ActorId, stored: bytes) -> Iterator[str]:
+def _lines_of(snapshot: Scanned, actor: ActorId, stored: bytes) -> Iterator[str]:
     record = decode_actor_record(stored)
     place = keys.dead_alarm_key(actor)
     dead = snapshot.scan(place, place + b"\x00", limit=1)

@@ -78,6 +78,10 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         "POST /v1/tenants/<tenant>/keys": OPERATOR,
         "DELETE /v1/tenants/<tenant>/keys/<key_id>": OPERATOR,
         "POST /v1/secrets-key/rotate": OPERATOR,
+        "GET /v1/backups": OPERATOR_READS,
+        "POST /v1/backups": OPERATOR,
+        "GET /v1/backups/<backup_id>": OPERATOR_READS,
+        "DELETE /v1/backups/<backup_id>": OPERATOR,
     }
 )
 

@@ -14,6 +14,7 @@ from quart.wrappers import Response
 from host.admin import (
     actors,
     alarms,
+    backups,
     functions,
     keys,
     logs,
@@ -50,7 +51,7 @@ def create_admin_app(services: AdminServices) -> Quart:
     app.after_request(_end)
     app.teardown_request(give_up)
     problems.install(app)
-    for noun in (status, functions, versions, logs, metrics, secrets, actors, alarms, keys, tenants, openapi):
+    for noun in (status, functions, versions, logs, metrics, secrets, actors, alarms, keys, tenants, backups, openapi):
         app.register_blueprint(noun.blueprint, url_prefix=PREFIX)
     app.register_blueprint(prometheus.blueprint)
     check_declared(app)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from quart import current_app
 
+from host.backup.backups import Backups
 from host.registry.departures import Departures
 from host.registry.publish import Publisher
 from host.registry.registry import Registry
@@ -31,7 +32,7 @@ class AdminServices:
     is shown to operators; of it a tenant sees `version` and `uptime_s` only. Without `alarms` (an admin plane that
     runs no actors) the alarms' routes answer 503, without `actors` those of actors, without `departures` the deletion
     of a tenant, and without `observed` and `counts` those of logs and metrics. `metrics_open`: /metrics asks for no
-    key.
+    key. Without `backups` the routes of backups answer 503.
     """
 
     registry: Registry
@@ -45,6 +46,7 @@ class AdminServices:
     counts: Counts | None = None
     workers: Callable[[], Sequence[Shown]] = tuple
     metrics_open: bool = False
+    backups: Backups | None = None
 
 
 def services() -> AdminServices:

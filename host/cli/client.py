@@ -195,6 +195,20 @@ class AdminClient:
         """ "sealed": how many secrets have the new key."""
         return self._call("POST", "/v1/secrets-key/rotate")
 
+    def backups(self) -> list[Json]:
+        """The oldest first."""
+        return self._list("/v1/backups", "backups")
+
+    def backup(self, backup_id: str) -> Json:
+        return self._call("GET", f"/v1/backups/{_segment(backup_id)}")
+
+    def create_backup(self, keep: int | None) -> Json:
+        """It is begun, "running"."""
+        return self._call("POST", "/v1/backups", json={} if keep is None else {"keep": keep})
+
+    def delete_backup(self, backup_id: str) -> None:
+        self._call("DELETE", f"/v1/backups/{_segment(backup_id)}")
+
     def tenants(self) -> list[Json]:
         return self._list("/v1/tenants", "tenants")
 

@@ -15,6 +15,7 @@ from host.cli.commands import (
     actors,
     alarms,
     auth,
+    backup,
     data,
     functions,
     hosting,
@@ -53,6 +54,7 @@ for _command in (
     *secrets.COMMANDS,
     actors.actors,
     alarms.alarms,
+    backup.backup,
     tenants.admin,
     data.data,
 ):

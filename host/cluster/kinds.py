@@ -31,6 +31,7 @@ class Kind(IntEnum):
     COVER = 47  # request: slots -> empty; from now on it takes requests for these besides its own
     COUNTS = 39  # request: nothing -> what a worker counts, for metrics
     ACTORS = 50  # request: a shard, and something of its tenants' actors -> what came of it (supervisor.actors)
+    COPY_SHARDS = 51  # request: a step of copying all shards -> whether it had paused, of "resume" (backup.snapshot)
     RELOAD = 49  # request, to control: nothing -> how many workers were replaced
     REPLACE_ME = 48  # post, to control: it was told to end, and asks for a successor
 

@@ -94,6 +94,17 @@ def drop_version(tenant: str, version: VersionRecord) -> Write:
     return keys.version_key(tenant, version.function_id, version.number), None
 
 
+def read_all(engine: Engine, kind: type[R]) -> list[R]:
+    """All records of a kind, in order of their keys. Blocks. Raises UnreadableRecord, OSError."""
+    records = []
+    for key, value in engine.scan(*_RANGES[kind]):
+        try:
+            records.append(decode(kind, value))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreadableRecord(f"The {kind.__name__} at key {key.hex()} cannot be read: {error!r}") from error
+    return records
+
+
 class Store:
     """Reads through `engine`, writes through `durable`."""
 
@@ -103,13 +114,7 @@ class Store:
 
     def read(self, kind: type[R]) -> list[R]:
         """All records of a kind, in order of their keys. Blocks. Raises UnreadableRecord."""
-        records = []
-        for key, value in self._engine.scan(*_RANGES[kind]):
-            try:
-                records.append(decode(kind, value))
-            except (ValueError, KeyError, TypeError) as error:
-                raise UnreadableRecord(f"The {kind.__name__} at key {key.hex()} cannot be read: {error!r}") from error
-        return records
+        return read_all(self._engine, kind)
 
     def api_key_uses(self) -> dict[str, float]:
         """When each key was last used, by its hash. Blocks."""

@@ -36,14 +36,23 @@ _ALARM_MS_MAX = 8_640_000_000_000_000
 async def export_lines(actors: AllActors, tenant: str, actor: ActorId | None) -> AsyncIterator[bytes]:
     """The file of an export, in pieces. Raises TenureError, in the middle as well: then the last line is missing."""
     now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    head = {"tenure_export": FORMAT, "tenant": tenant, "exported_at": now}
-    yield wire.write(head).encode() + b"\n"
+    yield head_line(tenant, now)
     counts = {"actors": 0, "keys": 0}
     async for page in actors.export(tenant, actor):
         for line in page:
             counts["actors" if line.startswith('{"actor":') else "keys"] += 1
         yield ("\n".join(page) + "\n").encode()
-    yield wire.write({"end": counts}).encode() + b"\n"
+    yield end_line(counts)
+
+
+def head_line(tenant: str, moment: str) -> bytes:
+    """`moment` is ISO 8601 in UTC."""
+    return wire.write({"tenure_export": FORMAT, "tenant": tenant, "exported_at": moment}).encode() + b"\n"
+
+
+def end_line(counts: dict[str, int]) -> bytes:
+    """`counts` of "actors" and "keys"."""
+    return wire.write({"end": counts}).encode() + b"\n"
 
 
 async def import_file(actors: AllActors, tenant: str, path: Path, *, replace: bool, check: bool) -> int:

@@ -20,6 +20,9 @@ from host.actors.exports import Exports
 from host.actors.ports import no_owner
 from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
+from host.backup import pack
+from host.backup.backups import Backups
+from host.backup.snapshot import Snapshots
 from host.cluster.shard import Shard
 from host.cluster.wire import decode_call, encode_answer
 from host.model.errors import ActorTypeNotFoundError
@@ -27,10 +30,14 @@ from host.model.limits import HOST_LIMITS
 from host.model.message import HttpResponse
 from host.registry.departures import Departures
 from host.sandbox.instance import INVOKE
+from host.storage.layout import Layout
 from host.supervisor.actors import AllActors, ShardActors
+from host.supervisor.staff import Staff
 from host.telemetry.observed import Observed
 from tests.kit.conformity import check_reply
 from tests.unit.registry_kit import Host
+
+BACKUP = "20261123T130141Z-412"
 
 
 class Api:
@@ -106,7 +113,19 @@ def services_of(host: Host) -> AdminServices:
         AllActors(1, answer, call),
         observed=Observed(host.folder / "logs", host.clock, host.registry.function_ids),
         counts=counts,
+        backups=backups_of(host),
     )
+
+
+def backups_of(host: Host) -> Backups:
+    """With one that is complete, `BACKUP`. Another fails, because there is no engine that could be copied."""
+    folder, empty = host.folder / "backups", host.folder / "empty"
+    if not (folder / BACKUP).exists():
+        folder.mkdir()
+        empty.mkdir()
+        pack.pack(empty, folder, BACKUP, 1.5, lambda _count: None)
+    snapshots = Snapshots(host.folder, Layout(1), cast(Any, None), Staff(list), list)
+    return Backups(host.folder, folder, snapshots)
 
 
 async def api_of(host: Host, key: str) -> Api:

@@ -257,7 +257,7 @@ async def test_the_documentation_names_every_route_and_limit(operator: Api) -> N
     headings = {line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")}
     for rule in operator.client.app.url_map.iter_rules():
         path = rule.rule.replace("<ref>", "{id or name}").replace("<int:number>", "{number}")
-        path = path.replace("<key_id>", "{key id}").replace("<", "{").replace(">", "}")
+        path = path.replace("_id>", " id>").replace("<", "{").replace(">", "}")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             assert f"{method} {path}" in headings
     for key in LIMIT_KEYS:

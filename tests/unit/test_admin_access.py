@@ -22,7 +22,7 @@ from host.model.ids import ActorId
 from host.registry.records import DEFAULT_TENANT, Scope
 from host.storage import keys
 from host.storage.records import ActorRecord
-from tests.unit.admin_kit import Api, api_of, services_of
+from tests.unit.admin_kit import BACKUP, Api, api_of, services_of
 from tests.unit.registry_kit import Host, bundle, component, manifest
 
 LADDER: tuple[Scope, ...] = ("read", "deploy", "admin")
@@ -55,6 +55,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/functions/<ref>/versions/prune": {"json": {"keep": 0}},
     "PUT /v1/secrets/<name>": {"json": {"value": "mine"}},
     "POST /v1/alarms/retry": {"json": {"type": "Account", "name": "alice"}},
+    "POST /v1/backups": {"json": {"keep": 1}},
     "POST /v1/keys": {"json": {"name": "fresh"}},
     "POST /v1/tenants": {"json": {"id": "fresh"}},
     "POST /v1/tenants/<tenant>/keys": {"json": {"name": "fresh"}},
@@ -78,6 +79,7 @@ class Owned:
             "name": f"{self.tenant}-secret",
             "key_id": self.key_id,
             "tenant": self.tenant,
+            "backup_id": BACKUP,
         }
 
     def path(self, route: str) -> str:

@@ -208,7 +208,15 @@ def import_(file: Path, replace: bool, tenant: str | None, as_json: bool) -> Non
     \b
     tenure actors import alice.jsonl --replace
     """
-    client = _client()
+    done = import_file(_client(), file, tenant, replace=replace)
+    if as_json:
+        say_json({"imported": done})
+    else:
+        say(f"{counted(done, 'actor')} imported.")
+
+
+def import_file(client: AdminClient, file: Path, tenant: str | None, *, replace: bool) -> int:
+    """How many actors of an export were written. Raises CliError."""
     with console.step("Reading") as tell:
         count = 0
         for piece in exports.pieces(file):  # all of it first: what is cut short or in the way changes nothing
@@ -219,10 +227,7 @@ def import_(file: Path, replace: bool, tenant: str | None, as_json: bool) -> Non
         for piece in exports.pieces(file):
             done += int(client.import_actors(piece, tenant, replace=replace)["imported"])
             tell(counted(done, "actor"))
-    if as_json:
-        say_json({"imported": done})
-    else:
-        say(f"{counted(done, 'actor')} imported.")
+    return done
 
 
 @actors.command("invoke", context_settings={"ignore_unknown_options": True})

@@ -70,6 +70,12 @@ WORKERS_MAX = 128
     envvar="TENURE_TRACE_SHARE",
     help="Share of the requests that are traced.",
 )
+@click.option(
+    "--backups",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="TENURE_BACKUPS",
+    help="Folder that backups are kept in (DATA/backups).",
+)
 @click.option("--reload", "replace", is_flag=True, help="Replace the workers of the host that runs on --data.")
 def serve(
     data: Path,
@@ -85,6 +91,7 @@ def serve(
     metrics_open: bool,
     otlp_endpoint: str,
     trace_share: float,
+    backups: Path | None,
     replace: bool,
 ) -> None:
     """Run a host until it is stopped."""
@@ -126,6 +133,7 @@ def serve(
         trace_share=trace_share,
         trusted_proxies=proxies,
         secrets_key=secrets_key(),
+        backups=backups,
     )
     from host.supervisor.nursery import Nursery
 

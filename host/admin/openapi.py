@@ -36,6 +36,7 @@ IDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "name": ("string", "A secret's name."),
         "key_id": ("string", "An API key's id, which is not the key."),
         "tenant": ("string", "A tenant's id."),
+        "backup_id": ("string", "A backup's id."),
     }
 )
 """What stands in paths: its type, and what it is."""

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from host.backup.backups import BackupState
 from host.registry.deployments import WEIGHT_MAX
 from host.registry.records import FunctionStatus, Role, Scope, TenantStatus, VersionStatus
 
@@ -386,26 +385,4 @@ class Tenant(TypedDict):
 
 class TenantPage(TypedDict):
     tenants: list[Tenant]
-    next: Next
-
-
-# --- backups ----------------------------------------------------------------------------------------------------------
-
-
-class Backup(TypedDict):
-    """A backup of the whole host: one that is kept, that is being made, or that failed last."""
-
-    id: str
-    created_at: Time
-    state: BackupState
-    version: Annotated[str, Meta(description='Of the tenure that made it; "" until it is complete.')]
-    size: Annotated[Size | None, Meta(description="Null until guests have been paused for it.")]
-    written: Annotated[Size, Meta(description="What is done of `size`.")]
-    files: Count | None
-    paused_ms: Annotated[float | None, Meta(description="How long guests waited for it.")]
-    error: Annotated[str | None, Meta(description="Why it failed.")]
-
-
-class BackupPage(TypedDict):
-    backups: list[Backup]
     next: Next

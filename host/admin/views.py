@@ -11,7 +11,6 @@ from host.admin.services import AdminServices
 from host.admin.shapes import (
     Actor,
     ActorBinding,
-    Backup,
     Deployed,
     Deployment,
     Function,
@@ -24,7 +23,6 @@ from host.admin.shapes import (
     Tenant,
     Version,
 )
-from host.backup import backups
 from host.registry.deployments import Deployed as DeployedRecord
 from host.registry.deployments import in_quarantine, share_of
 from host.registry.pruning import Pruned as PrunedVersions
@@ -214,17 +212,3 @@ def _split(of: FunctionRecord | DeploymentRecord) -> list[Share]:
 
 def _actors(version: VersionRecord) -> list[ActorBinding]:
     return [{"binding": actor.binding, "type": actor.type} for actor in version.manifest.actors]
-
-
-def backup_json(one: backups.Backup) -> Backup:
-    return {
-        "id": one.id,
-        "created_at": one.created_at,
-        "state": one.state,
-        "version": one.version,
-        "size": one.size,
-        "written": one.written,
-        "files": one.files,
-        "paused_ms": one.paused_ms,
-        "error": one.error,
-    }

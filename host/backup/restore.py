@@ -33,7 +33,7 @@ from host.backup.archive import (
 from host.model.limits import MiB
 from host.registry.records import FunctionRecord, SecretRecord, TenantRecord
 from host.registry.store import UnreadableRecord, read_all
-from host.storage.layout import LAYOUT_FILE, Layout, read_layout, sync_folder, write_layout
+from host.storage.layout import CONTROL_FOLDER, LAYOUT_FILE, Layout, read_layout, sync_folder, write_layout
 from host.storage.ports import FolderLocked, OpenError
 from host.storage.reshard import tally_shards
 from host.storage.rocks import RocksEngine
@@ -154,7 +154,7 @@ def _check_empty(data: Path) -> None:
     names = {path.name for path in data.iterdir()}
     strange = names - _MAY_BE_THERE
     if RESTORING in names and LAYOUT_FILE not in names:
-        strange -= {name for name in strange if _was_moved(name)}
+        strange -= {name for name in strange if _is_ours(name)}
     if strange:
         raise BackupError(
             f"{data} is not empty: it has {sorted(strange)[0]!r}. Name a new folder, or an empty one; nothing was "
@@ -162,14 +162,15 @@ def _check_empty(data: Path) -> None:
         )
 
 
-def _was_moved(name: str) -> bool:
-    return name in ("control", "blobs") or name.startswith("shards")
+def _is_ours(name: str) -> bool:
+    """Whether a restore that was cut short may have left it, beside `restoring`."""
+    return name in (CONTROL_FOLDER, "blobs", LAYOUT_FILE + ".new") or name.startswith("shards")
 
 
 def _remove_left(data: Path) -> None:
     """Of a restore that was cut short; `_check_empty` has seen to it that nothing else is there."""
     for path in data.iterdir():
-        if path.name == RESTORING or _was_moved(path.name):
+        if path.is_dir() and (path.name == RESTORING or _is_ours(path.name)):
             shutil.rmtree(path)
 
 

@@ -37,6 +37,8 @@ COPY_FOLDER = "copy"
 
 PAUSE_S_MAX = 5.0
 PREPARE_S_MAX = 60.0
+PATIENCE_S, AGAIN_S = 15.0, 0.2
+"""How long, and how often, it is tried again while a worker is not there."""
 FAILED = "The shards could not be copied; the host's log says why. Is its disk full?"
 TOO_SLOW = (
     "Copying the shards took longer than guests can wait, so it was given up. Try again when there is less to do."
@@ -132,13 +134,26 @@ class Snapshots:
     async def take(self, folder: Path) -> float:
         """Put a snapshot into `folder`, which is empty and on the disk of the data. How long guests waited, in ms.
 
-        Raises Unavailable, StorageBroken; then nothing waits, and what is in `folder` is of no use.
+        If a worker dies or is being replaced, it is begun again when its successor is there. Raises Unavailable,
+        StorageBroken; then nothing waits, and what is in `folder` is of no use.
         """
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return await self._take(folder)
+            except Unavailable as error:
+                if error.detail != NO_ANSWER or time.monotonic() > end:
+                    raise
+            await asyncio.sleep(AGAIN_S)
+            for part in (CONTROL_FOLDER, self.layout.folder):
+                await asyncio.to_thread(shutil.rmtree, folder / part, ignore_errors=True)
+
+    async def _take(self, folder: Path) -> float:
         try:
             async with asyncio.timeout(PREPARE_S_MAX):
                 await _to_the_end(*self._each("prepare"), asyncio.to_thread(self._control.flush))
             began = time.monotonic()
-            paused: list[bool] = []
+            paused: list[bool | None] = []
             try:
                 async with asyncio.timeout(PAUSE_S_MAX):
                     await _to_the_end(*self._each("pause"))
@@ -148,7 +163,7 @@ class Snapshots:
                 paused = await asyncio.gather(*map(self._resume, self._slots()))
             paused_ms = round((time.monotonic() - began) * 1000, 1)
             if not all(paused):
-                raise Unavailable(TOO_SLOW)
+                raise Unavailable(NO_ANSWER if None in paused else TOO_SLOW)
             await asyncio.to_thread(self._collect, folder)
         except TimeoutError:
             raise Unavailable(TOO_SLOW) from None
@@ -166,12 +181,13 @@ class Snapshots:
     def _each(self, step: str) -> list[Awaitable[Any]]:
         return [self._staff.ask(slot, Kind.COPY_SHARDS, step) for slot in self._slots()]
 
-    async def _resume(self, slot: int) -> bool:
+    async def _resume(self, slot: int) -> bool | None:
+        """Whether it had paused until now; None if it does not say."""
         try:
             async with asyncio.timeout(PAUSE_S_MAX):
                 return bool(await self._staff.ask(slot, Kind.COPY_SHARDS, "resume"))
         except (TenureError, TimeoutError):  # it died, and so did its pause; or it ends the pause by itself
-            return False
+            return None
 
     def _collect(self, folder: Path) -> None:
         (folder / self.layout.folder).mkdir(mode=0o700)

@@ -119,14 +119,22 @@ def _converted(shape: type[S], given: Mapping[str, Any], called: str, *, strict:
         if name not in given and not field.required:
             continue
         try:
-            values[name] = msgspec.convert(given.get(name), field.type, strict=strict)
-            if isinstance(values[name], str):
-                values[name].encode()
+            values[name] = _value(given.get(name), field.type, strict)
         except UnicodeEncodeError:
             raise UsageError(f"{called.format(name)} has to be valid Unicode.") from None
         except msgspec.ValidationError:
             raise UsageError(f"{called.format(name)} has to be {_in_words(field.type)}.") from None
     return shape(**values)
+
+
+def _value(given: Any, kind: Any, strict: bool) -> Any:
+    """Raises ValidationError, UnicodeEncodeError. A text of a query may be a number or a flag, which is no number."""
+    value = msgspec.convert(given, kind, strict=strict)
+    if isinstance(value, bool) and given not in (value, "true", "false"):
+        raise msgspec.ValidationError
+    if isinstance(value, str):
+        value.encode()
+    return value
 
 
 def _in_words(kind: Any) -> str:

@@ -110,6 +110,7 @@ async def test_the_host_shows_the_document_to_those_who_have_a_key(operator: Api
     [
         ("limit=0", '"limit" has to be a whole number from 1 to 500.'),
         ("limit=many", '"limit" has to be a whole number from 1 to 500.'),
+        ("limit=007", '"limit" has to be a whole number from 1 to 500.'),
         ("state=late", '"state" has to be one of: dead, waiting.'),
         ("cursor=x", 'The "cursor" is not one that this route gave as "next".'),
     ],
@@ -117,6 +118,12 @@ async def test_the_host_shows_the_document_to_those_who_have_a_key(operator: Api
 async def test_a_query_that_does_not_fit_is_told_what_would(operator: Api, query: str, words: str) -> None:
     (error,) = await operator.refused("GET", f"/alarms?{query}", 400)
     assert error["detail"] == words
+
+
+@pytest.mark.parametrize("flag", ["1", "True", "yes", ""])
+async def test_a_flag_in_a_query_is_true_or_false(operator: Api, flag: str) -> None:
+    (error,) = await operator.refused("GET", f"/functions/f/logs?follow={flag}", 400)
+    assert error["detail"] == '"follow" has to be true or false.'
 
 
 def test_a_route_that_says_too_little_is_named() -> None:

@@ -78,6 +78,7 @@ class CrashHost(HostProcess):
         # one that ends loses its environment before its files, so those that were seen are waited for by their number
         while alive := self.processes() + [pid for pid in killed if not _ended(pid)]:
             killed.update(alive)
+            signal_all(alive, signal.SIGSTOP)  # or the last to be killed would tell clients that the first is gone
             signal_all(alive, signal.SIGKILL)
             if time.monotonic() > end:
                 raise AssertionError(f"processes {alive} outlive SIGKILL")

@@ -72,6 +72,8 @@ class LogLimits:
     waiting_bytes_max: int = 16 * MiB
     invocation_lines_per_batch_max: int = 50
     """Of one function, of invocations that ended well: about ten batches a second leave a worker."""
+    console_lines_per_batch_max: int = 2_000
+    """Of one function, of what it logs: to make 10,000 into text takes the loop 100 ms."""
     followers_per_tenant_max: int = 32
 
 

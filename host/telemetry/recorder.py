@@ -6,8 +6,9 @@ dies loses at most what it had not handed on.
 
 An *invocation* is one call of a guest: a request to a handler, or a turn of an actor. Every one is counted; a line is
 kept of a `share` of them and of all that failed (of none when the share is 0). A function that is invoked faster than
-its log is worth gets `invocation_lines_per_batch_max` lines a batch; how many more there were is said in their place.
-A path in a line has no query: people put secrets there.
+its log is worth gets `invocation_lines_per_batch_max` lines a batch, and of what it logs itself the last
+`console_lines_per_batch_max`; how many more there were is said in their place. A path in a line has no query: people
+put secrets there.
 
 Shape of a noted invocation: (version, actor or None for the handler, what, url, outcome kind, error name, HTTP status
 or 0, began and ended (monotonic s), CPU s, bytes in, bytes out, request id, trace or None). `what` is an HTTP method
@@ -16,6 +17,7 @@ for a handler; for an actor `name()`, "fetch" or "alarm".
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -126,11 +128,27 @@ class Recorder:
         self._raw_chars = 0
         self._kept.clear()
         offset_ms = self._offset_ms()
+        surplus = self._surplus(raw)
         for noted in raw:
             if len(noted) == 7:
-                self._read_logged(noted)
+                function_id = noted[0].function_id
+                if surplus and surplus.get(function_id, 0) > 0:
+                    surplus[function_id] -= 1
+                    self._waiting.missed(function_id, 1)
+                else:
+                    self._read_logged(noted)
             else:
                 self._read_invocation(noted, offset_ms)
+
+    def _surplus(self, raw: list[Invocation | _Logged]) -> dict[str, int]:
+        """How many of its lines, the oldest, are too many, for each function that has such. To make them into text only
+        to drop them would keep the loop from everybody.
+        """
+        most = self._limits.console_lines_per_batch_max
+        if len(raw) <= most:
+            return {}
+        counts = Counter(noted[0].function_id for noted in raw if len(noted) == 7)
+        return {function_id: count - most for function_id, count in counts.items() if count > most}
 
     def _offset_ms(self) -> float:
         """From the monotonic clock to milliseconds since 1970."""

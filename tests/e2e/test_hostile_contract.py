@@ -3,46 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-import pytest_asyncio
 
-from host import server
 from tests.conftest import SESSION
-from tests.kit import raw
-from tests.kit.admin import Admin
-from tests.kit.bundles import zip_of
 from tests.kit.http import Site
 
 pytestmark = SESSION
-
-MANIFEST = """
-name = "forger"
-main = "forger.js"
-compatibility_date = "2026-05-01"
-[[actors]]
-binding = "HOSTILE"
-type = "Nobodys"
-[edge_compute]
-func_id = "{id}"
-func_name = "{name}"
-"""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def forger(shared_host: server.Host) -> AsyncIterator[Site]:
-    component = raw.build((raw.RAW / "forger.js").read_text())
-    async with Admin(shared_host.control.admin_url, shared_host.control.operator_key) as admin:
-        function = await admin.create("forger")
-        manifest = MANIFEST.format(**function)
-        await admin.deploy(
-            function["id"], zip_of({"tenure.toml": manifest.encode(), "component.wasm": component.read_bytes()})
-        )
-        site = Site(shared_host.control.listen_url, httpx.URL(function["url"]).netloc.decode())
-        yield site
-        await site.close()
 
 
 def code_of(reply: httpx.Response) -> str:

@@ -13,7 +13,7 @@ from host import server
 from host.actors.actor import LEFT_OPEN
 from host.model.ids import ActorId
 from host.model.limits import LIMITS
-from tests.conftest import GUESTS, SESSION, Ship
+from tests.conftest import GUESTS, SESSION
 from tests.kit.admin import Admin
 from tests.kit.http import Site
 from tests.kit.logs import lines_of
@@ -30,11 +30,6 @@ MESSAGES = {
     "hoard": "memory",
 }
 _numbers = itertools.count(1)
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def hostile(shared: Ship) -> Site:
-    return await shared(GUESTS / "hostile")
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -34,3 +34,14 @@ def test_a_function_that_is_invoked_very_often_is_counted_whole_and_logged_in_pa
     assert (kind, counted.outcomes) == ("request", {"ok": MOST + 500, "crashed": 1})
     recorder.invocation(_noted("responded"))
     assert len(decode_batch(recorder.batch()).lines[0].lines) == 1
+
+
+def test_of_what_a_function_logs_in_a_flood_the_last_lines_are_kept_and_the_rest_is_counted() -> None:
+    recorder = Recorder(ManualClock(), lambda: None)
+    most = LOG_LIMITS.console_lines_per_batch_max
+    for number in range(most + 300):
+        recorder.logged(VERSION, None, "console", "info", "id", str(number))
+    recorder.invocation(_noted("responded"))
+    [lines] = decode_batch(recorder.batch()).lines
+    assert lines.dropped == 300
+    assert [json.loads(line).get("text") for line in lines.lines] == [*map(str, range(300, most + 300)), None]

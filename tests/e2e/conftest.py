@@ -1,0 +1,48 @@
+"""Guests that mean harm, shipped once for all modules that look at what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest_asyncio
+
+from host import server
+from tests.conftest import GUESTS, Ship
+from tests.kit import raw
+from tests.kit.admin import Admin
+from tests.kit.bundles import zip_of
+from tests.kit.http import Site
+
+MANIFEST = """
+name = "forger"
+main = "forger.js"
+compatibility_date = "2026-05-01"
+[[actors]]
+binding = "HOSTILE"
+type = "Nobodys"
+[edge_compute]
+func_id = "{id}"
+func_name = "{name}"
+"""
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def hostile(shared: Ship) -> Site:
+    """`tests/guests/hostile`: what code can do with the SDK and the language."""
+    return await shared(GUESTS / "hostile")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def forger(shared_host: server.Host) -> AsyncIterator[Site]:
+    """`tests/guests/raw/forger.js`: what a component without the SDK can do with the imports."""
+    component = raw.build((raw.RAW / "forger.js").read_text())
+    async with Admin(shared_host.control.admin_url, shared_host.control.operator_key) as admin:
+        function = await admin.create("forger")
+        manifest = MANIFEST.format(**function)
+        await admin.deploy(
+            function["id"], zip_of({"tenure.toml": manifest.encode(), "component.wasm": component.read_bytes()})
+        )
+        site = Site(shared_host.control.listen_url, httpx.URL(function["url"]).netloc.decode())
+        yield site
+        await site.close()

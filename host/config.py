@@ -63,6 +63,8 @@ class ServeConfig:
     """Whether /metrics asks for no key; the admin API has to be on loopback then."""
     trusted_proxies: tuple[Network, ...] = ()
     """Proxies before the admin server, whose X-Forwarded-For and X-Forwarded-Proto the dashboard believes."""
+    dns: Address | None = None
+    """Whom to ask for the TXT records of tenants' host names; None: those that the machine asks."""
     secrets_key: str = field(default="", repr=False)
     """The keys that secrets are sealed with, as TENURE_SECRETS_KEY has them; "": those of a file in the data folder."""
 

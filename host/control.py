@@ -24,6 +24,7 @@ from host.cluster.kinds import Kind
 from host.cluster.link import Link, Reply
 from host.config import ServeConfig
 from host.confine.process import Confined, in_all
+from host.dns import Resolver
 from host.gateway.serve import AsgiApp
 from host.model.clock import Clock
 from host.model.errors import TenureError, Unavailable
@@ -97,7 +98,15 @@ class Control:
         await asyncio.to_thread(self.backups.remove_left)
         stack.push_async_callback(self.backups.close)
         ring = await asyncio.to_thread(open_key_ring, data, self.config.secrets_key)
-        self.registry = Registry(storage, committer, self.clock, spread=self.staff.spread, ring=ring)
+        self.registry = Registry(
+            storage,
+            committer,
+            self.clock,
+            spread=self.staff.spread,
+            ring=ring,
+            base_domain=self.config.base_domain,
+            resolver=Resolver(self.config.dns),
+        )
         await self.registry.load()
         spans = None
         if self.config.otlp_endpoint:

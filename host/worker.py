@@ -160,6 +160,7 @@ class Worker:
             self.config.base_domain,
             why_unavailable=self.serving.why_unavailable,
             sampler=self._sampler,
+            domain=self.serving.domain,
         )
 
     def edge(self, sock: socket.socket) -> Edge:

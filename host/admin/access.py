@@ -43,6 +43,8 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         "POST /v1/functions/<ref>/versions/prune": ADMIN,
         "GET /v1/functions/<ref>/deployments": READ,
         "POST /v1/functions/<ref>/deployments": DEPLOY,
+        "GET /v1/functions/<ref>/domains": READ,
+        "POST /v1/functions/<ref>/domains/verify": DEPLOY,
         "GET /v1/functions/<ref>/logs": READ,
         "GET /v1/functions/<ref>/metrics": READ,
         "GET /metrics": OPERATOR_READS,

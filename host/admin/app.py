@@ -15,6 +15,7 @@ from host.admin import (
     actors,
     alarms,
     backups,
+    domains,
     functions,
     keys,
     logs,
@@ -51,7 +52,8 @@ def create_admin_app(services: AdminServices) -> Quart:
     app.after_request(_end)
     app.teardown_request(give_up)
     problems.install(app)
-    for noun in (status, functions, versions, logs, metrics, secrets, actors, alarms, keys, tenants, backups, openapi):
+    of_functions = (functions, versions, domains, logs, metrics)
+    for noun in (status, *of_functions, secrets, actors, alarms, keys, tenants, backups, openapi):
         app.register_blueprint(noun.blueprint, url_prefix=PREFIX)
     app.register_blueprint(prometheus.blueprint)
     check_declared(app)

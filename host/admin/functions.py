@@ -9,9 +9,9 @@ from quart import Blueprint
 
 from host.admin.auth import caller
 from host.admin.contract import Created, Input, NoContent, NonEmpty, takes
+from host.admin.function_shapes import Function, FunctionPage
 from host.admin.paging import Paging, page_of
 from host.admin.services import services
-from host.admin.shapes import Function, FunctionPage
 from host.admin.views import function_json
 
 blueprint = Blueprint("functions", __name__)

@@ -10,11 +10,11 @@ from quart.wrappers import Response
 
 from host.admin.auth import caller
 from host.admin.contract import Accepted, Created, Input, Media, Positive, takes
+from host.admin.function_shapes import Deployed, DeploymentPage, Pruned, Share, Version, VersionPage
 from host.admin.idempotency import claim_upload
 from host.admin.paging import Paging, page_of
 from host.admin.requests import receive_bundle
 from host.admin.services import services
-from host.admin.shapes import Deployed, DeploymentPage, Pruned, Share, Version, VersionPage
 from host.admin.views import deployed_json, deployment_json, listed_version_json, pruned_json, version_json
 from host.model.errors import UsageError
 from host.registry.deployments import history

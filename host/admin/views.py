@@ -6,28 +6,27 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from host.actors.tools import ActorSummary
-from host.admin.paging import cursor_of
-from host.admin.services import AdminServices
-from host.admin.shapes import (
-    Actor,
+from host.admin.function_shapes import (
     ActorBinding,
     Deployed,
     Deployment,
+    Domain,
     Function,
-    Key,
     ListedVersion,
-    LogLine,
     Pruned,
-    Secret,
     Share,
-    Tenant,
     Version,
 )
+from host.admin.paging import cursor_of
+from host.admin.services import AdminServices
+from host.admin.shapes import Actor, Key, LogLine, Secret, Tenant
 from host.registry.deployments import Deployed as DeployedRecord
 from host.registry.deployments import in_quarantine, share_of
+from host.registry.domains import RECORD
 from host.registry.pruning import Pruned as PrunedVersions
 from host.registry.records import (
     ApiKeyRecord,
+    DomainRecord,
     FunctionRecord,
     SecretRecord,
     TenantRecord,
@@ -153,6 +152,16 @@ def pruned_json(pruned: PrunedVersions, *, dry_run: bool) -> Pruned:
         ],
         "kept": [{"number": one.number, "why": why} for one, why in pruned.kept],
         "freed": pruned.freed,
+    }
+
+
+def domain_json(domain: DomainRecord) -> Domain:
+    return {
+        "name": domain.name,
+        "verified": domain.verified_ms is not None,
+        "record": {"name": RECORD + domain.name, "type": "TXT", "value": domain.token},
+        "claimed_at": iso(domain.created_ms),
+        "verified_at": iso_or_none(domain.verified_ms),
     }
 
 

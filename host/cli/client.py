@@ -103,6 +103,12 @@ class AdminClient:
         body = {"keep": keep, "days": days, "dry_run": dry_run}
         return self._call("POST", f"/v1/functions/{_segment(ref)}/versions/prune", json=body)
 
+    def domains(self, ref: str) -> list[Json]:
+        return self._list(f"/v1/functions/{_segment(ref)}/domains", "domains")
+
+    def verify_domain(self, ref: str, name: str) -> Json:
+        return self._call("POST", f"/v1/functions/{_segment(ref)}/domains/verify", json={"name": name})
+
     def logs(self, ref: str, params: dict[str, str]) -> list[Json]:
         """All lines that `params` ask for, the oldest first."""
         path = f"/v1/functions/{_segment(ref)}/logs"

@@ -37,6 +37,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Route = Callable[[str], Version | None]
 WhyUnavailable = Callable[[str], str | None]
+Domain = Callable[[str], str | None]
 Fetch = Callable[[Version, HttpRequest], "asyncio.Future[HttpResponse]"]
 
 log = logs.get("gateway.app")
@@ -58,6 +59,7 @@ class Gateway:
     `route(label)` finds the version that serves a host label; `fetch(version, request)` runs its handler and returns a
     future whose errors are TenureError. The gateway cancels that future when the client goes. `why_unavailable(label)`
     says why a function that is deployed has no route at the moment. `sampler` says which requests are traced.
+    `domain(name)` is the label of the function that a host name of its own leads to.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class Gateway:
         limits: EdgeLimits = EDGE_LIMITS,
         why_unavailable: WhyUnavailable = _unknown,
         sampler: Sampler | None = None,
+        domain: Domain = _unknown,
     ) -> None:
         self._route = route
+        self._domain = domain
         self._why_unavailable = why_unavailable
         self._fetch = fetch
         self._names = HostNames(base_domain)
@@ -132,6 +136,8 @@ class Gateway:
         if head.upgrade == b"websocket":
             raise problems.NotImplementedHere("WebSockets are not served.")
         label = self._names.label(head.host)
+        if label is None and (name := self._names.other(head.host)) is not None:
+            label = self._domain(name)
         version = self._route(label) if label is not None else None
         if version is None:
             reason = self._why_unavailable(label) if label is not None else None

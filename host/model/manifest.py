@@ -35,6 +35,7 @@ ACTOR_TYPE_CHARS_MAX = 32
 MANIFEST_BYTES_MAX = 512 << 10
 ENTRIES_MAX = 100
 """At most this many [[actors]], and this many hosts in [outbound]."""
+DOMAINS_MAX = 20
 
 RESERVED_BINDINGS = frozenset({"SECRETS"})
 SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -49,10 +50,12 @@ _DEEP_KEY = re.compile(
 )
 _HOST_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_PATTERN = re.compile(rf"(?:\*\.)?{_HOST_LABEL}(?:\.{_HOST_LABEL})*")
+_DOMAIN = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})+")
 _FUNCTION_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _TOP_LEVEL = (
     "name", "main", "compatibility_date", "actors", "edge_compute", "env_vars", "secrets", "limits", "outbound",
+    "domains",
 )  # fmt: skip
 
 
@@ -103,6 +106,7 @@ class Manifest:
     secrets: tuple[SecretBinding, ...] = ()
     limits: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     outbound_allow: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
 
     def apply_limits(self, base: Limits) -> Limits:
         """`base` with what this manifest lowers. It never raises a limit, even where `base` became lower later on."""
@@ -135,6 +139,7 @@ def parse_manifest(
         secrets=_read_secrets(found, root, taken, tenant_limits),
         limits=_read_limits(found, root, limits),
         outbound_allow=_read_outbound(found, root),
+        domains=_read_domains(found, root),
     )
     if found.mistakes:
         count = len(found.mistakes)
@@ -156,6 +161,7 @@ def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
         "secrets": [list(secret) for secret in manifest.secrets],
         "limits": dict(manifest.limits),
         "outbound_allow": list(manifest.outbound_allow),
+        "domains": list(manifest.domains),
     }
 
 
@@ -172,6 +178,7 @@ def manifest_from_json(record: Mapping[str, Any]) -> Manifest:
         secrets=tuple(SecretBinding(*pair) for pair in record.get("secrets", ())),
         limits=MappingProxyType(dict(record.get("limits", {}))),
         outbound_allow=tuple(record.get("outbound_allow", ())),
+        domains=tuple(record.get("domains", ())),
     )
 
 
@@ -311,3 +318,24 @@ def _read_outbound(found: Findings, root: Table) -> tuple[str, ...]:
     if len(allow) > ENTRIES_MAX:
         found.mistake(TOO_MANY.format(where=f"{where} allow", count=len(allow), most=ENTRIES_MAX))
     return tuple(allow)
+
+
+def _read_domains(found: Findings, root: Table) -> tuple[str, ...]:
+    domains: dict[str, None] = {}
+    for where, entry in root.tables(found, "domains", example='name = "shop.example.com"'):
+        warn_unknown(found, where, entry, ("name",))
+        text = text_key(found, entry, "name", where, example='name = "shop.example.com"')
+        if text is None:
+            continue
+        name = text.lower().removesuffix(".")
+        if len(name) > 253 or not _DOMAIN.fullmatch(name) or name.rpartition(".")[2].isdigit():
+            found.mistake(
+                f"{where} name: {shown(text)} is not a host name; write the name alone, in ASCII (`xn--...` for other "
+                'letters), without scheme, port, path or `*`, such as "shop.example.com".'
+            )
+        elif name in domains:
+            found.mistake(f"{where} name: {shown(name)} is there twice; name it once.")
+        domains[name] = None
+    if len(domains) > DOMAINS_MAX:
+        found.mistake(TOO_MANY.format(where="[[domains]]", count=len(domains), most=DOMAINS_MAX))
+    return tuple(domains)

@@ -67,6 +67,16 @@ class Catalog:
         """Those that do, or should."""
         return [self.version(function.id, share.version) for share in deployments.shares(function)]
 
+    def others(self, function: FunctionRecord) -> list[tuple[FunctionRecord, VersionRecord]]:
+        """The tenant's functions that serve, each with each version that does, without `function` itself."""
+        others = (one for one in self.functions(function.tenant) if one.id != function.id)
+        return [(one, version) for one in others for version in self.serving(one)]
+
+    def domains(self, function: FunctionRecord) -> tuple[str, ...]:
+        """The host names that a function claims."""
+        versions = self.serving(function)
+        return tuple(dict.fromkeys(name for version in versions for name in version.manifest.domains))
+
     def uses(self, digest: str) -> int:
         """How many versions have this component."""
         return self._uses[digest]

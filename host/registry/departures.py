@@ -68,6 +68,7 @@ class Departures:
         for function in registry.functions(tenant_id):
             await self._publisher.delete_function(tenant_id, function.id)
         await registry.secrets.delete_all(tenant_id)
+        await registry.domains.delete_all(tenant_id)
         await registry.replies.delete_all(tenant_id)
         await registry.accounts.forget_tenant(tenant_id)
         _log.info("tenant_deleted", tenant=tenant_id)

@@ -1,6 +1,7 @@
 """The changes of `serving` as bytes, for the replicas in other processes. How they travel is not known here.
 
-Shape: [label, [[version, weight], ...], reason]; a version is an object of its fields, its manifest as it is stored.
+Shape: [label, [[version, weight], ...], reason, [domain, ...]]; a version is an object of its fields, its manifest as
+it is stored.
 Both ends are the same program, so there are no other forms to read.
 """
 
@@ -20,20 +21,19 @@ from host.registry.split import Part
 
 
 def encode(changes: Iterable[Change]) -> bytes:
-    return orjson.dumps(
-        [
-            [change.label, [[_plain(part.version), part.weight] for part in change.parts], change.reason]
-            for change in changes
-        ]
-    )
+    return orjson.dumps([[one.label, _parts(one.parts), one.reason, one.domains] for one in changes])
 
 
 def decode(data: bytes) -> list[Change]:
     """Raises ValueError, KeyError or TypeError for what `encode` did not write."""
     return [
-        Change(label, tuple(Part(_version(version), weight) for version, weight in parts), reason)
-        for label, parts, reason in orjson.loads(data)
+        Change(label, tuple(Part(_version(version), weight) for version, weight in parts), reason, tuple(domains))
+        for label, parts, reason, domains in orjson.loads(data)
     ]
+
+
+def _parts(parts: Iterable[Part]) -> list[Any]:
+    return [[_plain(part.version), part.weight] for part in parts]
 
 
 def _plain(version: Version) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -65,6 +65,14 @@ class Compiler(Protocol):
 
     def artifact_path(self, digest: str) -> Path:
         """Where this engine's artifact of a component is, if it was compiled."""
+        ...
+
+
+class Resolver(Protocol):
+    """`host.dns.Resolver`."""
+
+    async def txt(self, name: str) -> Sequence[str]:
+        """The texts that DNS has for a name; none if there is no such name. Raises Unavailable: nobody could say."""
         ...
 
 

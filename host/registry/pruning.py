@@ -7,7 +7,8 @@ those that served lately.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -35,11 +36,17 @@ class Pruned:
 
     gone: tuple[VersionRecord, ...]
     kept: tuple[tuple[VersionRecord, str], ...]
-    freed: int = 0
+    freed: int
 
 
-def prune(function: FunctionRecord, versions: Sequence[VersionRecord], keep: Keep, now_ms: float) -> Pruned:
-    """What would go of `versions`, which are in order of their number."""
+def prune(
+    function: FunctionRecord,
+    versions: Sequence[VersionRecord],
+    keep: Keep,
+    now_ms: float,
+    uses: Callable[[str], int],
+) -> Pruned:
+    """What would go of `versions`, which are in order of their number; `uses` says how many have a digest."""
     past = history(function)
     serving = {share.version for share in shares(function)}
     before = {share.version for share in shares(past[-2])} if len(past) > 1 else set()
@@ -69,7 +76,8 @@ def prune(function: FunctionRecord, versions: Sequence[VersionRecord], keep: Kee
         return ""
 
     reasons = [(version, why(version)) for version in versions]
-    return Pruned(
-        tuple(version for version, reason in reasons if not reason),
-        tuple((version, reason) for version, reason in reasons if reason),
-    )
+    gone = tuple(version for version, reason in reasons if not reason)
+    leaving = Counter(version.digest for version in gone)
+    sizes = {version.digest: version.size for version in gone}
+    freed = sum(size for digest, size in sizes.items() if leaving[digest] == uses(digest))
+    return Pruned(gone, tuple((version, reason) for version, reason in reasons if reason), freed)

@@ -148,6 +148,19 @@ class SecretRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DomainRecord:
+    """A host name that a tenant claims. `token` is what its TXT record has to hold; `verified_ms` is since when it did,
+    None if it was never seen there, or another tenant has shown since that the name is its own.
+    """
+
+    tenant: str
+    name: str
+    token: str
+    created_ms: float
+    verified_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeptReplyRecord:
     """A request that was sent with an idempotency key, and what was replied; `replies` says what is in the fields.
 
@@ -163,8 +176,8 @@ class KeptReplyRecord:
     sealed: str = ""
 
 
-Record = TenantRecord | FunctionRecord | VersionRecord | ApiKeyRecord | SecretRecord | KeptReplyRecord
-R = TypeVar("R", TenantRecord, FunctionRecord, VersionRecord, ApiKeyRecord, SecretRecord, KeptReplyRecord)
+Record = TenantRecord | FunctionRecord | VersionRecord | ApiKeyRecord | SecretRecord | KeptReplyRecord | DomainRecord
+R = TypeVar("R", TenantRecord, FunctionRecord, VersionRecord, ApiKeyRecord, SecretRecord, KeptReplyRecord, DomainRecord)
 
 
 def _shares(stored: Any) -> tuple[Share, ...]:

@@ -12,7 +12,6 @@ Not here: how functions and versions are found (`catalog`), tenants and keys (`a
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +27,9 @@ from host.registry.accounts import Accounts
 from host.registry.catalog import Catalog
 from host.registry.changes import Changes
 from host.registry.deployments import Deployed
+from host.registry.domains import Domains
 from host.registry.labels import free_label
-from host.registry.ports import CompiledComponent, Durable, Spread, nowhere
+from host.registry.ports import CompiledComponent, Durable, Resolver, Spread, nowhere
 from host.registry.pruning import Keep, Pruned, prune
 from host.registry.records import FunctionRecord, FunctionStatus, Share, TenantRecord, TenantStatus, VersionRecord
 from host.registry.replies import KeptReplies
@@ -37,7 +37,7 @@ from host.registry.sealing import KeyRing
 from host.registry.secrets import Secrets
 from host.registry.serving import Change, OnChange, Serving, runnable
 from host.registry.split import Part
-from host.storage.ports import Engine
+from host.storage.ports import Engine, Write
 
 RESTARTED = "The host was restarted while this version was compiling. Ship it again."
 SUSPENDED = "The tenant of this function is suspended by the host's operator."
@@ -57,6 +57,8 @@ class Registry:
         ring: KeyRing | None = None,
         limits: Limits = LIMITS,
         tenant_limits: TenantLimits = TENANT_LIMITS,
+        base_domain: str = "localhost",
+        resolver: Resolver | None = None,
     ) -> None:
         self.limits = limits
         self.tenant_limits = tenant_limits
@@ -66,6 +68,7 @@ class Registry:
         self.accounts = Accounts(self._store, self._changes, clock)
         self.replies = KeptReplies(self._store, clock)
         self.secrets = Secrets(self._store, self._changes, self.accounts, ring, clock, tenant_limits, self._renew)
+        self.domains = Domains(self._store, self._changes, clock, base_domain, resolver, self._renew_domains)
         self._catalog = catalog = Catalog()
         self._serving = Serving()
         self._spread = spread
@@ -85,6 +88,7 @@ class Registry:
         self.versions, self.version, self.by_id = catalog.versions, catalog.version, catalog.by_id
         self.deployed = catalog.deployed
         self.serving, self.uses, self.digests = catalog.serving, catalog.uses, catalog.digests
+        self.claims, self.domain = catalog.domains, self._serving.domain
         self.create_tenant, self.create_key = self.accounts.create_tenant, self.accounts.create_key
 
     async def load(self) -> None:
@@ -96,13 +100,14 @@ class Registry:
         await self.accounts.load()
         await self.secrets.load()
         self.replies.load()
+        self.domains.load()
         for function in self._store.read(FunctionRecord):
             self._catalog.put_function(function)
-            if function.serving is not None:
-                self._serving.apply(Change(function.label, reason=PREPARING))
         stored = [one for one in self._store.read(VersionRecord) if one.function_id in self.function_ids()]
         for version in stored:
             self._catalog.put_version(version)
+        for function in self.deployed():
+            self._serving.apply(self._held(function, PREPARING))
         for version in stored:
             if version.status == "compiling":
                 await self.fail(version.function_id, version.number, (RESTARTED,))
@@ -139,6 +144,12 @@ class Registry:
                     for version in (part.version,)
                 )
                 await self._change_serving(self._serves(function, renewed))
+
+    async def _renew_domains(self, tenant: str) -> None:
+        """Host names lead to those whose they are from now on."""
+        for function in self.functions(tenant):
+            if parts := self._ready(function):
+                await self._change_serving(self._serves(function, parts))
 
     # --- functions ----------------------------------------------------------------------------------------------------
 
@@ -222,11 +233,7 @@ class Registry:
 
         async def change() -> tuple[Pruned, tuple[str, ...]]:
             function = self.function(tenant, ref)
-            pruned = prune(function, self.versions(function.id), keep, self._clock.now())
-            leaving = Counter(version.digest for version in pruned.gone)
-            sizes = {version.digest: version.size for version in pruned.gone}
-            freed = sum(size for digest, size in sizes.items() if leaving[digest] == self.uses(digest))
-            pruned = replace(pruned, freed=freed)
+            pruned = prune(function, self.versions(function.id), keep, self._clock.now(), self.uses)
             if dry_run or not pruned.gone:
                 return pruned, ()
             await self._store.commit([store.drop_version(tenant, version) for version in pruned.gone])
@@ -260,10 +267,13 @@ class Registry:
             for version in versions:
                 deployments.check_not_failed(version)
             manifests = [version.manifest for version in versions]
-            exported = [compiled.actors for compiled in wanted.values()]
-            review = list(zip(manifests, exported, strict=True))
+            review = list(zip(manifests, (compiled.actors for compiled in wanted.values()), strict=True))
             types_max = self.tenant_limits.actor_types_max
-            odd = ownership.review(function, review, before, self._others(function), types_max)
+            others = self._catalog.others(function)
+            odd = ownership.review(function, review, before, others, types_max)
+            names = tuple(dict.fromkeys(name for manifest in manifests for name in manifest.domains))
+            taken = {name: one.name for one, version in others for name in version.manifest.domains}
+            claims, writes = self.domains.claim(function.tenant, names, taken)
             for manifest in manifests:
                 odd += [text for text in self.secrets.warnings(function.tenant, manifest) if text not in odd]
             for at, (version, compiled) in enumerate(zip(versions, wanted.values(), strict=True)):
@@ -275,7 +285,8 @@ class Registry:
                 Part(self._runnable(function, version, compiled.artifact), share.weight)
                 for version, (share, compiled) in zip(versions, wanted.items(), strict=True)
             )
-            await self._settle(function, versions, self._serves(function, parts))
+            await self._settle(function, versions, self._serves(function, parts), writes)
+            self.domains.claimed(function.tenant, names, taken, claims)
             return Deployed(function.history[-1], tuple(odd))
 
         return await self._changes.run(change())
@@ -333,7 +344,7 @@ class Registry:
     def hold(self, function_id: str, reason: str) -> None:
         """After a restart: say why a deployed function does not serve."""
         if (function := self._unserved(function_id)) is not None:
-            self._change_serving(Change(function.label, reason=reason))
+            self._change_serving(self._held(function, reason))
 
     def _unserved(self, function_id: str) -> FunctionRecord | None:
         """A function of which there is nothing yet that is ready to serve."""
@@ -352,21 +363,25 @@ class Registry:
     def _serves(self, function: FunctionRecord, parts: tuple[Part, ...]) -> Change:
         """`parts` serve from now on; they are refused if the tenant is suspended, or the version in quarantine."""
         active = self.accounts.is_active(function.tenant)
-        return Change(function.label, parts, deployments.in_quarantine(function) if active else SUSPENDED)
+        names = {name: None for part in parts for name in part.version.manifest.domains}
+        domains = self.domains.verified(function.tenant, names)
+        return Change(function.label, parts, deployments.in_quarantine(function) if active else SUSPENDED, domains)
 
-    def _others(self, function: FunctionRecord) -> ownership.Deployed:
-        """The tenant's functions that serve, with each version that does, without `function` itself."""
-        others = (one for one in self.functions(function.tenant) if one.id != function.id)
-        return [(one, version) for one in others for version in self.serving(one)]
+    def _held(self, function: FunctionRecord, reason: str) -> Change:
+        return Change(function.label, (), reason, self.domains.verified(function.tenant, self.claims(function)))
 
     # --- how a change is made -----------------------------------------------------------------------------------------
 
     async def _settle(
-        self, function: FunctionRecord, versions: Sequence[VersionRecord], change: Change | None = None
+        self,
+        function: FunctionRecord,
+        versions: Sequence[VersionRecord],
+        change: Change | None = None,
+        besides: Sequence[Write] = (),
     ) -> None:
         """What a change of what serves leads to is seen only when it is done everywhere."""
         writes = [store.put_version(function.tenant, version) for version in versions]
-        await self._store.commit([*writes, store.put_function(function)])
+        await self._store.commit([*writes, store.put_function(function), *besides])
         if change is not None:
             await self._change_serving(change)
         self._catalog.put_function(function)

@@ -33,12 +33,14 @@ class Change(NamedTuple):
     """What a host label is from now on.
 
     `parts` alone: they serve, each by its weight. `reason` alone: the function is deployed and cannot serve for now.
-    Both: they are refused, because of what the reason says. Neither: the function is deleted.
+    Both: they are refused, because of what the reason says. Neither: the function is deleted. `domains` are the host
+    names, besides that of the label, which lead there.
     """
 
     label: str
     parts: tuple[Part, ...] = ()
     reason: str = ""
+    domains: tuple[str, ...] = ()
 
     @property
     def serving(self) -> Versions:
@@ -72,6 +74,7 @@ class Serving:
         self._changes: dict[str, Change] = {}
         self._by_label: dict[str, Version] = {}
         self._split: dict[str, tuple[Part, ...]] = {}
+        self._by_domain: dict[str, str] = {}
         self._by_type: dict[tuple[str, str], tuple[Part, ...]] = {}
         self._refused_types: dict[tuple[str, str], Change] = {}
         self._callbacks: list[OnChange] = []
@@ -82,6 +85,10 @@ class Serving:
         if found is None and (parts := self._split.get(label)) is not None:
             return by_chance(parts, self._chance())
         return found
+
+    def domain(self, name: str) -> str | None:
+        """The label of the function that has a host name of its own, such as `shop.example.com`."""
+        return self._by_domain.get(name)
 
     def version_of(self, actor: ActorId) -> Version | None:
         """The version that an actor is on: one of those that have its class."""
@@ -122,6 +129,10 @@ class Serving:
         before = self._changes.pop(label, Change(label))
         change = _keeping(before.parts, change)
         self._forget_types(before)
+        for name in before.domains:
+            if self._by_domain.get(name) == label:
+                del self._by_domain[name]
+        self._by_domain.update(dict.fromkeys(change.domains, label))
         self._by_label.pop(label, None)
         self._split.pop(label, None)
         if change.parts or change.reason:

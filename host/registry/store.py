@@ -13,6 +13,7 @@ from host.model.errors import StorageBroken, Unavailable
 from host.registry.ports import Durable
 from host.registry.records import (
     ApiKeyRecord,
+    DomainRecord,
     FunctionRecord,
     KeptReplyRecord,
     R,
@@ -33,6 +34,7 @@ _RANGES: dict[type[Record], keys.Range] = {
     ApiKeyRecord: keys.API_KEYS,
     SecretRecord: keys.SECRETS,
     KeptReplyRecord: keys.KEPT_REPLIES,
+    DomainRecord: keys.DOMAINS,
 }
 
 
@@ -84,6 +86,14 @@ def put_kept_reply(reply: KeptReplyRecord) -> Write:
 
 def drop_kept_reply(reply: KeptReplyRecord) -> Write:
     return keys.kept_reply_key(reply.tenant, bytes.fromhex(reply.id)), None
+
+
+def put_domain(domain: DomainRecord) -> Write:
+    return keys.domain_key(domain.tenant, domain.name), encode(domain)
+
+
+def drop_domain(domain: DomainRecord) -> Write:
+    return keys.domain_key(domain.tenant, domain.name), None
 
 
 def drop_function(function: FunctionRecord) -> Write:

@@ -44,6 +44,7 @@ class Kind(IntEnum):
     API_KEY_USE = 0x24  # rest hash of the key -> when it was last used, ms since 1970 as decimal text
     SECRET = 0x25  # text tenant, text name -> JSON
     KEPT_REPLY = 0x26  # text tenant, rest hash -> JSON
+    DOMAIN = 0x27  # text tenant, text host name -> JSON
 
 
 _STATE, _ACTOR, _ALARM, _DEAD_ALARM, _TENANT, _FUNCTION, _VERSION, _API_KEY = (
@@ -60,7 +61,7 @@ _STATE, _ACTOR, _ALARM, _DEAD_ALARM, _TENANT, _FUNCTION, _VERSION, _API_KEY = (
     )
 )
 _API_KEY_USE, _SECRET, _KEPT_REPLY = (bytes([kind]) for kind in (Kind.API_KEY_USE, Kind.SECRET, Kind.KEPT_REPLY))
-_ACTOR_USE = bytes([Kind.ACTOR_USE])
+_ACTOR_USE, _DOMAIN = bytes([Kind.ACTOR_USE]), bytes([Kind.DOMAIN])
 _END = b"\x00\x01"
 _U64_MAX = (1 << 64) - 1
 
@@ -248,6 +249,11 @@ def kept_reply_key(tenant: str, request: bytes) -> bytes:
     return _KEPT_REPLY + _text(tenant) + request
 
 
+def domain_key(tenant: str, name: str) -> bytes:
+    """Shape: 27, text tenant, text host name."""
+    return _DOMAIN + _text(tenant) + _text(name)
+
+
 TENANTS: Range = under(_TENANT)
 FUNCTIONS: Range = under(_FUNCTION)
 VERSIONS: Range = under(_VERSION)
@@ -255,6 +261,7 @@ API_KEYS: Range = under(_API_KEY)
 API_KEY_USES: Range = under(_API_KEY_USE)
 SECRETS: Range = under(_SECRET)
 KEPT_REPLIES: Range = under(_KEPT_REPLY)
+DOMAINS: Range = under(_DOMAIN)
 REGISTRY: Range = _TENANT, bytes([0x30])
 """All kinds of the registry, and those it may get."""
 

@@ -16,6 +16,7 @@ from typing import Any
 from host.model.clock import ManualClock
 from host.model.errors import BundleError
 from host.model.limits import BundleLimits, TenantLimits
+from host.registry.ports import Resolver
 from host.registry.publish import Publisher
 from host.registry.records import FunctionRecord, VersionRecord
 from host.registry.registry import Registry
@@ -96,11 +97,13 @@ class Host:
         self.engine = MemoryEngine()
         self.clock = ManualClock()
         self.given_key = ""
+        self.resolver: Resolver | None = None
 
     async def start(self) -> Host:
         self.committer = Committer(self.engine, self.clock)
         ring = open_key_ring(self.folder, self.given_key)
-        self.registry = Registry(self.engine, self.committer, self.clock, ring=ring, tenant_limits=self.tenant_limits)
+        rooms = (self.engine, self.committer, self.clock)
+        self.registry = Registry(*rooms, ring=ring, tenant_limits=self.tenant_limits, resolver=self.resolver)
         self.blobs = BlobStore(self.folder / "blobs")
         self.compiler = LabelCompiler(self.folder / "cache")
         work = self.folder / "work"

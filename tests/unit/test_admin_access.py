@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,16 @@ from werkzeug.routing import Rule
 
 from host.admin.access import NEEDS, check_declared, methods_of
 from host.admin.app import create_admin_app
+from host.model.errors import NotFound
 from host.model.ids import ActorId
+from host.registry.domains import RECORD
 from host.registry.records import DEFAULT_TENANT, Scope
 from host.storage import keys
 from host.storage.records import ActorRecord
 from tests.unit.admin_kit import BACKUP, Api, api_of, services_of
 from tests.unit.registry_kit import Host, bundle, component, manifest
 
+CLAIMED = "shop.example.com"
 LADDER: tuple[Scope, ...] = ("read", "deploy", "admin")
 OWN = {"PUT /v1/secrets/<name>"}
 """Routes whose id is the caller's to choose: what another tenant calls so is not touched."""
@@ -53,6 +57,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/functions/<ref>/versions": {"data": bundle(manifest("Account"), component("Account", note="2"))},
     "POST /v1/functions/<ref>/deployments": {"json": {"version": 1}},
     "POST /v1/functions/<ref>/versions/prune": {"json": {"keep": 0}},
+    "POST /v1/functions/<ref>/domains/verify": {"json": {"name": CLAIMED}},
     "PUT /v1/secrets/<name>": {"json": {"value": "mine"}},
     "POST /v1/alarms/retry": {"json": {"type": "Account", "name": "alice"}},
     "POST /v1/backups": {"json": {"keep": 1}},
@@ -61,6 +66,20 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/tenants/<tenant>/keys": {"json": {"name": "fresh"}},
 }
 NAMES_AN_ACTOR = {"POST /v1/alarms/retry", *(route for route, sent in BODIES.items() if "query_string" in sent)}
+
+
+class Claimants:
+    """DNS as it is when the name is every tenant's that claims it."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def txt(self, name: str) -> list[str]:
+        texts = []
+        for tenant in self._host.registry.accounts.tenants():
+            with suppress(NotFound):
+                texts.append(self._host.registry.domains.record(tenant.id, name.removeprefix(RECORD)).token)
+        return texts
 
 
 @dataclass(frozen=True)
@@ -94,7 +113,8 @@ async def furnish(host: Host, tenant: str) -> Owned:
         await registry.create_tenant(tenant)
     await registry.secrets.put(tenant, f"{tenant}-secret", f"value of {tenant}")
     function = await registry.create_function(tenant, f"{tenant}-account")
-    await host.ship(function, manifest("Account"), component("Account"))
+    claim = f'[[domains]]\nname = "{CLAIMED}"\n'
+    await host.ship(function, manifest("Account", extra=claim), component("Account"))
     key = await registry.create_key(tenant, f"spare of {tenant}")
     dead = json.dumps({"due_ms": 1, "failed_ms": 2, "error": "ActorMethodError", "message": "no"}).encode()
     actor, note = ActorId(tenant, "Account", "alice"), json.dumps(f"note of {tenant}").encode()
@@ -108,7 +128,9 @@ async def furnish(host: Host, tenant: str) -> Owned:
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    host = await Host(tmp_path).start()
+    host = Host(tmp_path)
+    host.resolver = Claimants(host)
+    await host.start()
     yield host
     await host.stop()
 

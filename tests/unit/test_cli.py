@@ -417,3 +417,17 @@ def test_pruning_says_what_would_go_and_asks(tenure: Tenure, scripted: Scripted)
     assert json.loads(scripted.bodies[-1])["dry_run"] is False
     scripted.on("POST", "/v1/functions/account/versions/prune", (200, {"pruned": [], "kept": [], "freed": 0}))
     assert tenure("revisions", "prune", "account").out == "No version of 'account' has to go.\n"
+
+
+def test_a_host_name_is_listed_with_the_record_it_needs_and_verified(tenure: Tenure, scripted: Scripted) -> None:
+    name = "shop.example.com"
+    domain = {"name": name, "verified_at": None, "record": {"name": f"_tenure.{name}", "value": "tenure-1"}}
+    scripted.on("GET", "/v1/functions/shop/domains?limit=500", (200, {"domains": [domain], "next": None}))
+    ended = tenure("domains", "list", "shop")
+    assert ended.out.splitlines()[1].split() == [name, "not", "verified", f"_tenure.{name}", "tenure-1"]
+    scripted.on("POST", "/v1/functions/shop/domains/verify", (200, domain))
+    assert tenure("domains", "verify", "shop", name).out == f"✅ {name} leads to 'shop' now.\n"
+    assert json.loads(scripted.bodies[-1]) == {"name": name}
+    scripted.on("GET", "/v1/functions/shop/domains?limit=500", (200, {"domains": [], "next": None}))
+    ended = tenure("domains", "list", "shop")
+    assert (ended.out, "[[domains]]" in ended.err) == ("", True)

@@ -110,6 +110,7 @@ def test_no_kind_lies_in_the_range_of_another(actor: ActorId, due_ms: int, diges
         Kind.API_KEY: keys.api_key_key(digest),
         Kind.API_KEY_USE: keys.api_key_use_key(digest),
         Kind.SECRET: keys.secret_key(actor.tenant, actor.type),
+        Kind.DOMAIN: keys.domain_key(actor.tenant, actor.name),
         Kind.KEPT_REPLY: keys.kept_reply_key(actor.tenant, digest),
     }
     assert set(by_kind) == set(Kind), "a kind without a key here"

@@ -76,6 +76,7 @@ WORKERS_MAX = 128
     envvar="TENURE_BACKUPS",
     help="Folder that backups are kept in (DATA/backups).",
 )
+@click.option("--dns", type=ADDRESS, help="DNS server to ask about tenants' host names (the machine's).")
 @click.option("--reload", "replace", is_flag=True, help="Replace the workers of the host that runs on --data.")
 def serve(
     data: Path,
@@ -92,6 +93,7 @@ def serve(
     otlp_endpoint: str,
     trace_share: float,
     backups: Path | None,
+    dns: Any,
     replace: bool,
 ) -> None:
     """Run a host until it is stopped."""
@@ -132,6 +134,7 @@ def serve(
         otlp_endpoint=otlp_endpoint,
         trace_share=trace_share,
         trusted_proxies=proxies,
+        dns=dns,
         secrets_key=secrets_key(),
         backups=backups,
     )

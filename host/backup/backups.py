@@ -99,7 +99,10 @@ class Backups:
 
     async def all(self) -> list[Backup]:
         """The oldest first: those that are complete, the one that is being made, or that failed last."""
+        before = self._latest
         found = {one.id: _complete(one) for one in await asyncio.to_thread(backups_in, self._folder)}
+        if before is not None:
+            found.setdefault(before.id, before)  # it may have become complete after the folder was read
         if self._latest is not None:
             found[self._latest.id] = self._latest
         return [found[backup_id] for backup_id in sorted(found)]

@@ -97,7 +97,8 @@ async def client(stage: Stage, number: int, going: Callable[[], bool]) -> None:
         while going():
             name = str(next(stage.numbers))
             source, target = (ACCOUNTS[(int(name) + number * step) % len(ACCOUNTS)] for step in (1, 2))
-            if await transfer(site, source, target if target != source else ACCOUNTS[number], name):
+            target = target if target != source else ACCOUNTS[number]
+            if await transfer(site, source, target, name):
                 stage.acknowledged.append(name)
             else:
                 stage.unknown += 1

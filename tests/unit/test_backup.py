@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -183,6 +184,28 @@ async def test_one_backup_is_made_at_a_time(rooms: Rooms) -> None:
     assert rooms.backups._task is not None
     await rooms.backups._task
     assert (await rooms.made()).state == "complete"
+
+
+async def test_a_backup_that_becomes_complete_while_it_is_looked_for_is_found(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = await rooms.backups.create()
+    read, done = threading.Event(), threading.Event()
+
+    def slowly(folder: Path) -> list[Manifest]:
+        found = backups_in(folder)
+        read.set()
+        assert done.wait(10)
+        return found
+
+    monkeypatch.setattr(room, "backups_in", slowly)
+    looking = asyncio.create_task(rooms.backups.one(begun.id))
+    await asyncio.to_thread(read.wait, 10)
+    assert rooms.backups._task is not None
+    await rooms.backups._task
+    done.set()
+    assert (await looking).id == begun.id
+    assert (await rooms.backups.one(begun.id)).state == "complete"
 
 
 async def test_the_newest_are_kept_in_order_of_time(rooms: Rooms) -> None:

@@ -9,7 +9,6 @@ A host that is killed in the middle removes what is left of the half backup when
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import threading
 from dataclasses import dataclass, replace
@@ -138,8 +137,8 @@ class Backups:
         """Raises Unavailable."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            apart = os.stat(self._folder).st_dev != os.stat(self._data).st_dev
-            needed = {self._data: SPARE_BYTES, self._folder: SPARE_BYTES + (self._size() if apart else 0)}
+            copied = 0 if pack.may_link(self._data, self._folder) else self._size()
+            needed = {self._data: SPARE_BYTES, self._folder: SPARE_BYTES + copied}
             for folder, bytes_needed in needed.items():
                 free = shutil.disk_usage(folder).free
                 if free < bytes_needed:

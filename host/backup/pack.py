@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import shutil
+import tempfile
 from datetime import datetime
 from pathlib import Path
 
@@ -41,6 +42,18 @@ def link_blobs(source: Path, target: Path) -> None:
             os.link(path, place)
         except (FileExistsError, FileNotFoundError):
             continue
+
+
+def may_link(source: Path, target: Path) -> bool:
+    """Whether files of one folder can be linked into the other. Raises OSError."""
+    with tempfile.NamedTemporaryFile(dir=source, prefix="backup-") as probe:
+        linked = target / Path(probe.name).name
+        try:
+            os.link(probe.name, linked)
+        except OSError:
+            return False
+        linked.unlink()
+    return True
 
 
 def names_in(snapshot: Path) -> list[str]:

@@ -15,7 +15,7 @@ PREVIEW_CHARS_MAX = 240
 NOTHING = "\N{EN DASH}"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+_UNITS = ((31_557_600, "year"), (2_629_800, "month"), (86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
 class Words:
@@ -41,7 +41,7 @@ def relative(seconds: float) -> str:
     """`seconds` ago, or ahead if they are negative."""
     distance = abs(seconds)
     if distance < 10:
-        return "now"
+        return "just now" if seconds >= 0 else "now"
     return f"{duration(distance)} ago" if seconds > 0 else f"in {duration(distance)}"
 
 

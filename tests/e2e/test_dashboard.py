@@ -5,21 +5,20 @@ Pictures of each page, wide and narrow, light and dark, are put into `build/dash
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, Page, expect
 
+from host import server
 from tests.conftest import FUNCTIONS, GUESTS, SESSION
 from tests.kit.admin import Admin, Shipped
 from tests.kit.browser import PICTURES, a_browser, chromium
 from tests.kit.bundles import bundle_of
-from tests.kit.process import HostProcess
 
 pytestmark = SESSION
 
@@ -33,24 +32,23 @@ expect.set_options(timeout=DEADLINE_MS)
 
 @dataclass
 class Site:
-    """A host on which the tenant acme has one of everything. `keys` by scope; `operator` is the operator's."""
+    """A host on which the tenant acme has one of everything. `keys` are its by scope; `operator` is the operator's.
+    `sessions` are those of browsers that have signed in, by key.
+    """
 
-    host: HostProcess
+    url: str
+    api: str
+    listen: str
     keys: dict[str, str]
     operator: str
     account: Shipped
     observed: Shipped
     calls: httpx.AsyncClient
-
-    @property
-    def url(self) -> str:
-        return f"{self.host.admin_url}/dashboard"
+    sessions: dict[str, Any] = field(default_factory=dict)
 
     async def call(self, function: Shipped, method: str, path: str, **arguments: Any) -> httpx.Response:
         headers = {"host": function.host}
-        return await self.calls.request(
-            method, f"http://127.0.0.1:{self.host.port}{path}", headers=headers, **arguments
-        )
+        return await self.calls.request(method, self.listen + path, headers=headers, **arguments)
 
 
 def imported() -> str:
@@ -84,32 +82,40 @@ def imported() -> str:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def site(tmp_path_factory: Any) -> AsyncIterator[Site]:
+async def site(shared_host: server.Host) -> AsyncIterator[Site]:
     chromium()  # before all the work: skips
-    host = HostProcess(tmp_path_factory.mktemp("dashboard") / "data", flags=["--workers", "2"])
-    await asyncio.to_thread(host.start)
-    try:
-        async with host.admin() as operator, httpx.AsyncClient(trust_env=False, timeout=60) as calls:
-            await ask(operator, "POST", "/v1/tenants", json={"id": "acme"})
-            keys = {}
-            for scope in ("read", "deploy", "admin"):
-                body = {"name": f"{scope} {EVIL[:40]}", "scope": scope}
-                keys[scope] = (await ask(operator, "POST", "/v1/tenants/acme/keys", json=body))["key"]
-            async with Admin(host.admin_url, keys["admin"]) as admin:
-                account = await admin.ship(FUNCTIONS / "account")
-                observed = await admin.ship(GUESTS / "observed")
-                await admin.deploy(observed.id, bundle_of(GUESTS / "observed", observed.id, observed.name))
-                await admin.create("newcomer")
-                await ask(admin, "PUT", "/v1/secrets/MAIL_KEY", json={"value": "s3cr3t-value"})
-                await ask(admin, "POST", "/v1/actors/import", content=imported())
-            site = Site(host, keys, host.key, account, observed, calls)
-            for number in range(30):
-                await site.call(account, "POST", f"/accounts/a{number % 3}/deposit", json={"amount": 5})
-                await site.call(observed, "GET", f"/{('add/x', 'say?text=hello', 'throw')[number % 3]}")
-            await site.call(observed, "GET", "/say", params={"text": EVIL})
-            yield site
-    finally:
-        await asyncio.to_thread(host.kill)
+    control, keys = shared_host.control, {}
+    async with (
+        Admin(control.admin_url, control.operator_key) as operator,
+        httpx.AsyncClient(trust_env=False, timeout=60) as calls,
+    ):
+        await ask(operator, "POST", "/v1/tenants", json={"id": "acme"})
+        for scope in ("read", "deploy", "admin"):
+            body = {"name": f"{scope} {EVIL[:40]}", "scope": scope}
+            keys[scope] = (await ask(operator, "POST", "/v1/tenants/acme/keys", json=body))["key"]
+        async with Admin(control.admin_url, keys["admin"]) as admin:
+            account = await admin.ship(FUNCTIONS / "account")
+            observed = await admin.ship(GUESTS / "observed")
+            await admin.deploy(observed.id, bundle_of(GUESTS / "observed", observed.id, observed.name))
+            await admin.create("newcomer")
+            await ask(admin, "PUT", "/v1/secrets/MAIL_KEY", json={"value": "s3cr3t-value"})
+            await ask(admin, "POST", "/v1/actors/import", content=imported())
+        addresses = (f"{control.admin_url}/dashboard", control.admin_url, control.listen_url)
+        site = Site(*addresses, keys, control.operator_key, account, observed, calls)
+        for number in range(30):
+            await site.call(account, "POST", f"/accounts/a{number % 3}/deposit", json={"amount": 5})
+            await site.call(observed, "GET", f"/{('add/x', 'say?text=hello', 'throw')[number % 3]}")
+        await site.call(observed, "GET", "/say", params={"text": EVIL})
+        yield site
+        for tenant in ("acme", "umbrella"):
+            await operator.http.delete(f"/v1/tenants/{tenant}")
+
+
+async def read(site: Site, path: str) -> Any:
+    """What the admin API tells the tenant."""
+    headers = {"authorization": f"Bearer {site.keys['read']}"}
+    reply = await site.calls.get(f"{site.api}/v1/{path}", headers=headers)
+    return reply.raise_for_status().json()
 
 
 async def ask(admin: Admin, method: str, path: str, **arguments: Any) -> Any:
@@ -125,15 +131,24 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 async def signed_in(browser: Browser, site: Site, key: str, **arguments: Any) -> Page:
-    """A page of a new context: nothing is shared with others. What its console says is kept in `page.said`."""
-    context: BrowserContext = await browser.new_context(viewport=WIDE, **arguments)
+    """A page of a new context that is signed in with a key, which is given once for all contexts."""
+    known = site.sessions.get(key)
+    context = await browser.new_context(viewport=WIDE, storage_state=known, **arguments)  # type: ignore[arg-type]
     context.set_default_timeout(DEADLINE_MS)
     page = await context.new_page()
+    if known is None:
+        await sign_in(page, site, key)
+        site.sessions[key] = await context.storage_state()
+    else:
+        await page.goto(f"{site.url}/")
+    return page
+
+
+async def sign_in(page: Page, site: Site, key: str) -> None:
     await page.goto(f"{site.url}/")
     await page.get_by_label("API key").fill(key)
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-    return page
 
 
 PAGES = {
@@ -169,7 +184,9 @@ async def photograph(page: Page, name: str) -> None:
 
 async def test_every_page_fits_a_wide_and_a_narrow_window_in_light_and_in_dark(site: Site, browser: Browser) -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
-    page = await signed_in(browser, site, site.keys["admin"])
+    context = await browser.new_context(viewport=WIDE)  # type: ignore[arg-type]
+    page = await context.new_page()
+    await sign_in(page, site, site.keys["admin"])
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))
@@ -178,11 +195,196 @@ async def test_every_page_fits_a_wide_and_a_narrow_window_in_light_and_in_dark(s
         await photograph(page, name)
     await page.get_by_role("button", name="Sign out").click()
     await photograph(page, "sign-in")
-    await page.context.close()
-    page = await signed_in(browser, site, site.operator)
+    await sign_in(page, site, site.operator)
     for name, path in OPERATORS_PAGES.items():
         await page.goto(site.url + path)
         await photograph(page, name)
     await page.context.close()
     print(f"\npictures: {PICTURES}")
     assert [text for text in said if "404" not in text] == []
+
+
+async def test_a_click_and_a_yes_roll_back_and_a_no_does_not(site: Site, browser: Browser) -> None:
+    page = await signed_in(browser, site, site.keys["deploy"])
+    await page.goto(f"{site.url}/functions/observed/versions")
+    button = page.get_by_role("button", name="Roll back to version 1")
+    await button.click()
+    await expect(page.get_by_role("dialog")).to_contain_text("Roll back observed to version 1?")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_be_hidden()
+    await expect(button).to_be_focused()
+    await button.click()
+    await page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    await expect(page.get_by_role("status")).to_contain_text("Version 1 of observed serves now.")
+    await expect(page.get_by_role("button", name="Deploy to version 2")).to_be_visible()
+    assert (await read(site, "functions/observed"))["version"] == 1
+    await page.context.close()
+
+
+async def test_without_a_script_the_server_asks_first_and_everything_but_what_is_live_is_there(
+    site: Site, browser: Browser
+) -> None:
+    page = await signed_in(browser, site, site.keys["deploy"], java_script_enabled=False)
+    await page.goto(f"{site.url}/functions/observed")
+    await expect(page.get_by_role("img", name="Requests")).to_be_visible()
+    await page.get_by_role("link", name="Versions").click()
+    serving = (await read(site, "functions/observed"))["version"]
+    await page.get_by_role("button", name=f"version {3 - serving}").click()
+    await expect(page.get_by_role("main")).to_contain_text(f"observed to version {3 - serving}?")
+    assert (await read(site, "functions/observed"))["version"] == serving
+    await page.get_by_role("main").get_by_role("button").click()
+    await expect(page.get_by_role("status")).to_contain_text(f"Version {3 - serving} of observed serves now.")
+    await page.context.close()
+
+
+async def test_a_line_is_on_the_page_as_it_is_logged_and_the_charts_count_the_request(
+    site: Site, browser: Browser
+) -> None:
+    page = await signed_in(browser, site, site.keys["read"])
+    charts = await page.context.new_page()
+    await charts.goto(f"{site.url}/functions/observed")
+    before = int((await charts.locator(".figure").first.inner_text()).replace(",", ""))
+    await page.goto(f"{site.url}/functions/observed/logs?type=console&level=warn")
+    await expect(page.get_by_text("Live: lines are shown as they come.")).to_be_visible()
+    await site.call(site.observed, "GET", "/say", params={"text": f"as it comes {EVIL}"})
+    line = page.get_by_role("listitem").filter(has_text=f"as it comes {EVIL}")
+    await expect(line).to_have_count(1)
+    await page.get_by_role("button", name="Pause").click()
+    await site.call(site.observed, "GET", "/say", params={"text": "while it was paused"})
+    await page.get_by_role("button", name="Go on").click()
+    await expect(page.get_by_text("while it was paused")).to_have_count(1)
+    await expect(line).to_have_count(1)
+    await charts.bring_to_front()
+    await expect(charts.locator(".figure").first).to_have_text(f"{before + 2}")
+    assert await page.evaluate("window.pwned") is None
+    await page.context.close()
+
+
+async def test_an_actor_is_found_and_edited_and_its_next_turn_sees_the_edit(site: Site, browser: Browser) -> None:
+    page = await signed_in(browser, site, site.keys["deploy"])
+    await page.goto(f"{site.url}/actors")
+    await page.get_by_label("Type").select_option("Account")
+    await page.get_by_label("Name begins with").fill("customer-02")
+    await page.get_by_role("button", name="Search").click()
+    await expect(page.get_by_role("row")).to_have_count(2 + 1 + 10 + 1)
+    await page.get_by_role("link", name="customer-021").click()
+    await page.get_by_role("link", name="Edit").click()
+    await page.get_by_label("Value, as JSON").fill("{not json")
+    await page.get_by_role("button", name="Store").click()
+    await expect(page.get_by_role("alert")).to_contain_text("not valid JSON")
+    await expect(page.get_by_label("Value, as JSON")).to_have_value("{not json")
+    await page.get_by_label("Value, as JSON").fill("77")
+    await page.get_by_role("button", name="Store").click()
+    await expect(page.get_by_role("status")).to_contain_text("is stored")
+    reply = await site.call(site.account, "GET", "/accounts/customer-021/balance")
+    assert reply.json()["balance"] == 77
+    await page.get_by_text("Add a key").click()
+    await page.get_by_label("Key", exact=True).fill("note")
+    await page.get_by_label("Value, as JSON").fill('{"to": "Ada"}')
+    await page.get_by_role("button", name="Store").click()
+    await page.get_by_role("button", name="Delete the key note").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(page.get_by_role("status")).to_contain_text("“note” is deleted")
+    await expect(page.get_by_role("button", name="Delete this actor")).to_have_count(0)
+    await page.context.close()
+
+
+async def test_what_a_tenant_wrote_is_shown_and_never_run(site: Site, browser: Browser) -> None:
+    page = await signed_in(browser, site, site.keys["admin"])
+    await page.goto(f"{site.url}/actors?type=Counter")
+    await page.get_by_role("link", name="a/b?c&d").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text(f"a/b?c&d\\u000a\\u202e{EVIL}")
+    await page.get_by_role("link", name="<img").first.click()
+    await expect(page.get_by_label("Value, as JSON")).to_have_value(
+        json.dumps({"note": EVIL, "when": {"$date": 1_700_000_000_000}}, indent=2)
+    )
+    await page.get_by_label("Value, as JSON").fill(json.dumps(EVIL))
+    await page.get_by_role("button", name="Store").click()
+    await expect(page.get_by_role("row").filter(has_text="<img").last).to_be_visible()
+    await page.get_by_role("button", name="Delete the key").click()
+    await expect(page.get_by_role("dialog")).to_contain_text(EVIL)
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(page.get_by_role("main")).to_contain_text("It stores nothing.")
+    for path in ("/alarms", "/functions/observed/logs", "/functions/observed/versions"):
+        await page.goto(site.url + path)
+        await expect(page.get_by_role("main").get_by_text("<img").first).to_be_visible()
+        assert await page.evaluate("window.pwned") is None
+    await page.context.close()
+
+
+async def test_a_dead_alarm_is_put_back(site: Site, browser: Browser) -> None:
+    page = await signed_in(browser, site, site.keys["deploy"])
+    await page.goto(f"{site.url}/alarms")
+    await page.get_by_role("button", name="Retry the alarm of tired").click()
+    await expect(page.get_by_role("status")).to_contain_text("1 alarm put back")
+    await expect(page.get_by_role("button", name="Retry the alarm of tired")).to_have_count(0)
+    await page.context.close()
+
+
+async def test_a_key_that_reads_sees_no_button_that_writes(site: Site, browser: Browser) -> None:
+    page = await signed_in(browser, site, site.keys["read"])
+    for path in (PAGES["versions"], PAGES["actor"], PAGES["alarms"]):
+        await page.goto(site.url + path)
+        forms = page.locator("form[method=post]")
+        assert await forms.count() == 1, path
+        await expect(forms.get_by_role("button")).to_have_text("Sign out")
+    await page.goto(f"{site.url}/tenants")
+    await expect(page.get_by_role("alert")).to_contain_text("operator")
+    await page.context.close()
+
+
+async def test_an_operator_makes_a_tenant_gives_it_a_key_suspends_and_resumes_it(site: Site, browser: Browser) -> None:
+    page = await signed_in(browser, site, site.operator)
+    await page.get_by_role("link", name="Tenants").click()
+    await page.get_by_label("Id").fill("Not An Id")
+    await page.get_by_role("button", name="Create").click()
+    await expect(page.get_by_role("alert")).to_contain_text("cannot be a tenant's id")
+    await page.get_by_label("Id").fill("umbrella")
+    await page.get_by_role("button", name="Create").click()
+    await page.get_by_label("New key's name").fill("ci")
+    await page.get_by_role("button", name="Create").click()
+    key = (await page.locator(".made pre").inner_text()).strip()
+    theirs = await signed_in(browser, site, key)
+    await expect(theirs.get_by_role("heading", name="No functions yet")).to_be_visible()
+    await page.get_by_role("button", name="Suspend").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Suspend").click()
+    await expect(page.get_by_role("status")).to_contain_text("umbrella is suspended")
+    await theirs.reload()
+    await expect(theirs.get_by_role("alert")).to_contain_text("suspended")
+    await page.get_by_role("button", name="Resume").click()
+    await theirs.reload()
+    await expect(theirs.get_by_role("heading", name="No functions yet")).to_be_visible()
+    await page.get_by_role("button", name="Revoke the key ci").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+    await theirs.reload()
+    await expect(theirs.get_by_role("status")).to_contain_text("You are signed out")
+    await page.get_by_role("link", name="Workers").click()
+    await expect(page.get_by_role("row").filter(has_text="serving")).to_have_count(1)
+    await theirs.context.close()
+    await page.context.close()
+
+
+async def test_the_keyboard_reaches_everything_and_shows_where_it_is(site: Site, browser: Browser) -> None:
+    page = await signed_in(browser, site, site.keys["admin"])
+    await page.goto(f"{site.url}/functions/observed/versions")
+    await page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to the content")
+    await expect(skip).to_be_focused()
+    await expect(skip).to_be_in_viewport()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    focused = page.locator(":focus")
+    await expect(focused).to_have_text("Functions")
+    assert await focused.evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
+    reached = set()
+    for _ in range(40):
+        await page.keyboard.press("Tab")
+        reached.add(await page.evaluate("document.activeElement.textContent.trim()"))
+    assert {"Overview", "Versions", "Logs", "Settings", "Sign out", "Actors"} <= reached
+    assert {"Roll back", "Deploy"} & reached
+    unnamed = await page.evaluate(
+        "[...document.querySelectorAll('input:not([type=hidden]), select, textarea')]"
+        ".filter((field) => !field.labels.length && !field.ariaLabel).length"
+    )
+    assert unnamed == 0
+    await page.context.close()

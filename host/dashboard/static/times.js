@@ -1,12 +1,12 @@
 /* Times as a visitor says them: how long ago, and clocks in the visitor's own zone. */
 
 const SECOND = 1000;
-const UNITS = [[86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
+const UNITS = [[31557600, "year"], [2629800, "month"], [86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
 
 /** As `host/dashboard/words.py` says it. */
 function relative(seconds) {
   const distance = Math.abs(seconds);
-  if (distance < 10) return "now";
+  if (distance < 10) return seconds >= 0 ? "just now" : "now";
   const [length, unit] = UNITS.find(([least]) => distance >= least);
   const count = Math.floor(distance / length);
   const text = `${count.toLocaleString("en")} ${unit}${count === 1 ? "" : "s"}`;

@@ -1,4 +1,4 @@
-"""The dashboard's parts without a page: sessions, attempts, visitors, where a chart's marks are, how values are said."""
+"""The dashboard's parts without a page: sessions, attempts, visitors, a chart's marks, how values are said."""
 
 from __future__ import annotations
 

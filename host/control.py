@@ -38,6 +38,7 @@ from host.registry.records import FunctionRecord
 from host.registry.registry import Registry
 from host.registry.sealing import open_key_ring
 from host.registry.serving import Versions
+from host.registry.stacks import Stacks
 from host.sandbox.component import Compiler
 from host.storage.blobs import BlobStore
 from host.storage.commit import Committer
@@ -74,6 +75,7 @@ class Control:
         self.observed: Observed
         self.registry: Registry
         self.publisher: Publisher
+        self.stacks: Stacks
         self.departures: Departures
         self.egress: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
         self.workers: Callable[[], list[Shown]] = _this_process
@@ -119,6 +121,7 @@ class Control:
         blobs = await asyncio.to_thread(BlobStore, data / "blobs")
         compiler = Compiler(self.config.compiled_dir, confine=self.config.confine)
         self.publisher = Publisher(self.registry, blobs, compiler, data / "work")
+        self.stacks = Stacks(self.registry, blobs)
         await self.publisher.start()
         stack.push_async_callback(self.publisher.close)
         self.departures = Departures(self.registry, self.publisher, AllActorData(self.staff, self._slots))
@@ -153,6 +156,7 @@ class Control:
             *rooms,
             AllActors(self.layout.shards, self._ask_shard, self._call_shard),
             observed=self.observed,
+            stacks=self.stacks,
             counts=partial(self.staff.ask_all, Kind.COUNTS),
             workers=lambda: self.workers(),
             metrics_open=self.config.metrics_open,

@@ -4,13 +4,13 @@
  *      tenure-build --project DIR --out FILE [--main src/index.ts] [--opt-size] [--json]
  *
  *  Two steps: esbuild makes one JavaScript file of the project and the SDK; componentize-qjs runs its top level and
- *  freezes the result, engine and all, into a component of the world in tenure.wit. The source map stays beside the
- *  component, at FILE.map. Progress goes to stdout, one line a step (with --json one object a line:
+ *  freezes the result, engine and all, into a component of the world in tenure.wit. The source map is in a custom section of the
+ *  component, and beside it at FILE.map. Progress goes to stdout, one line a step (with --json one object a line:
  *  {"step","ms","bytes"}, or {"error":[...]}); mistakes go to stderr as `file:line:column: what is wrong`, exit code 1.
  */
 import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { SourceMap } from "node:module";
-import { dirname, join, relative, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -18,6 +18,8 @@ const HERE = dirname(realpathSync(fileURLToPath(import.meta.url)));
 /** How long the top level of a module may run. */
 const START_S_MAX = 60;
 const MANIFESTS = ["tenure.toml", "telnyx.toml"];
+/** Read by host/registry/sourcemap.py. */
+const MAP_SECTION = "tenure:sourcemap";
 const MODULE_NAMES = ["@tenure/edge-runtime", "@telnyx/edge-runtime"];
 
 /** A mistake of the project, told to its author: `lines` are complete sentences or `file:line:column: text`. */
@@ -130,6 +132,29 @@ function startMessage(text, map, project) {
   return `the module threw while it was being built: ${thrown}`;
 }
 
+/** The component with its source map in a custom section, of which the host shows stacks. Paths are the project's; those
+ *  of the SDK begin with its name, those outside of both are left without their folders. */
+function withMap(component, map, project) {
+  const { version, sources, mappings } = JSON.parse(map);
+  const shown = sources.map((source) => {
+    const file = resolve(project, source);
+    const inside = relative(project, file);
+    if (file.startsWith(join(HERE, "/"))) return `${MODULE_NAMES[0]}/${relative(HERE, file)}`;
+    return inside.startsWith("..") ? basename(file) : inside;
+  });
+  const data = Buffer.from(JSON.stringify({ version, sources: shown, mappings }));
+  const name = Buffer.from(MAP_SECTION);
+  const size = 1 + name.length + data.length;
+  return Buffer.concat([component, Buffer.from([0, ...leb128(size), name.length]), name, data]);
+}
+
+/** An unsigned number as WebAssembly writes it. */
+function leb128(value) {
+  const bytes = [];
+  for (; value > 127; value >>>= 7) bytes.push((value & 127) | 128);
+  return [...bytes, value];
+}
+
 /** Builds `project` into the file `out` and its map. `report(step, ms, bytes)` hears of each step. */
 export async function buildProject({ project, out, main, optSize = false, report = () => {} }) {
   const folder = resolve(project);
@@ -143,10 +168,11 @@ export async function buildProject({ project, out, main, optSize = false, report
   started = performance.now();
   const component = await snapshot(bundled, folder, optSize);
   mkdirSync(dirname(resolve(out)), { recursive: true });
-  writeFileSync(out, component);
+  const shipped = withMap(component, bundled.map, folder);
+  writeFileSync(out, shipped);
   writeFileSync(`${out}.map`, bundled.map);
-  report("component", performance.now() - started, component.length);
-  return { warnings: bundled.warnings, bytes: component.length };
+  report("component", performance.now() - started, shipped.length);
+  return { warnings: bundled.warnings, bytes: shipped.length };
 }
 
 const LABELS = { bundle: "bundled", component: "built the component" };

@@ -84,7 +84,7 @@ async def get_logs(ref: str, query: LogsQuery) -> LogPage | Lines:
     page = await journal.read(function.id, wanted.after, wanted.match, wanted.limit, newest=wanted.newest)
     end = cursor_of((page.entries[-1]["seq"] if page.entries else wanted.after,))
     more = page.more and not wanted.newest
-    shown = [log_json(line, function.id, services()) for line in page.entries]
+    shown = [log_json(line) for line in await services().with_stacks(function.id, page.entries)]
     return {"logs": shown, "next": end if more else None, "cursor": end}
 
 
@@ -130,17 +130,17 @@ async def _followed(
     follower = journal.follow(function_id, key.tenant, query.match)
     shown = query.after
     try:
-        for line in await _history(journal, function_id, query):
+        for line in await admin.with_stacks(function_id, await _history(journal, function_id, query)):
             shown = line["seq"]
-            yield _line(line, function_id, admin)
+            yield _line(line)
         while _may_go_on(admin, key, bearer_key, function_id):
             lines = await follower.take(SILENCE_S)
             if journal.stopping:
                 return
             yield b"\n" if not lines else b""
-            for line in _with_missed(follower, lines):
+            for line in await admin.with_stacks(function_id, _with_missed(follower, lines)):
                 if line["seq"] > shown:
-                    yield _line(line, function_id, admin)
+                    yield _line(line)
     finally:
         journal.leave(function_id, key.tenant, follower)
 
@@ -166,5 +166,5 @@ def _may_go_on(admin: AdminServices, key: ApiKeyRecord, bearer_key: str, functio
     return is_there and registry.authenticate(bearer_key) == key
 
 
-def _line(line: Entry, function_id: str, admin: AdminServices) -> bytes:
-    return orjson.dumps(log_json(line, function_id, admin)) + b"\n"
+def _line(line: Entry) -> bytes:
+    return orjson.dumps(log_json(line)) + b"\n"

@@ -12,10 +12,12 @@ from host.backup.backups import Backups
 from host.registry.departures import Departures
 from host.registry.publish import Publisher
 from host.registry.registry import Registry
+from host.registry.stacks import Stacks
 from host.supervisor.actors import AllActors
 from host.supervisor.alarms import AlarmSource
 from host.supervisor.supervisor import Shown
 from host.telemetry.observed import Observed
+from host.telemetry.segments import Entry
 
 EXTENSION = "tenure"
 
@@ -47,6 +49,11 @@ class AdminServices:
     workers: Callable[[], Sequence[Shown]] = tuple
     metrics_open: bool = False
     backups: Backups | None = None
+    stacks: Stacks | None = None
+
+    async def with_stacks(self, function_id: str, lines: list[Entry]) -> list[Entry]:
+        """Lines of a function's log with places in its author's sources, where that can be known."""
+        return lines if self.stacks is None else await self.stacks.shown(function_id, lines)
 
 
 def services() -> AdminServices:

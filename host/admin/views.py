@@ -165,7 +165,7 @@ def domain_json(domain: DomainRecord) -> Domain:
     }
 
 
-def log_json(line: Entry, function_id: str, services: AdminServices) -> LogLine:
+def log_json(line: Entry) -> LogLine:
     """A line of a function's log. `cursor` is where the next one is asked for."""
     shown = {name: value for name, value in line.items() if name not in ("seq", "time")}
     return cast(LogLine, {"time": iso(line["time"]), **shown, "cursor": cursor_of((line["seq"],))})

@@ -35,7 +35,7 @@ FOLLOW_S = 60.0
 """How long the log is waited for at once."""
 
 if TYPE_CHECKING:
-    from host.telemetry.journal import Journal
+    from host.control import Control
 
 
 def run(folder: Path, listen: Address) -> None:
@@ -63,7 +63,7 @@ async def _develop(work: Project, config: ServeConfig) -> None:
             loop.add_signal_handler(number, stop.set)
         control = host.control
         client = AdminClient(Settings(control.admin_url, control.operator_key, "dev", Path()))
-        session = _Session(work.root, client, lambda function: _follow(control.observed.journal, function["id"]))
+        session = _Session(work.root, client, lambda function: _follow(control, function["id"]))
         await session.deploy()
         say("Watching for changes. Ctrl-C stops.", to=sys.stderr)
         async for _changes in awatch(work.root, watch_filter=_Sources(), stop_event=stop):
@@ -140,14 +140,15 @@ class _Session:
             say(f"Warning: {warning}", to=sys.stderr)
 
 
-def _follow(journal: Journal, function_id: str) -> Callable[[], None]:
+def _follow(control: Control, function_id: str) -> Callable[[], None]:
     """Show what the function logs from now on; returns what ends that. Invocations have no line here."""
+    journal = control.observed.journal
     follower = journal.follow(function_id, "dev", lambda line: bool(line["type"] != "invocation"))
 
     async def show() -> None:
         try:
             while True:
-                for line in await follower.take(FOLLOW_S):
+                for line in await control.stacks.shown(function_id, await follower.take(FOLLOW_S)):
                     _show(line)
         finally:
             journal.leave(function_id, "dev", follower)

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 from host.model.errors import Conflict, HostError, ManifestError, NotFound, TenureError, Unavailable
 from host.model.limits import BUNDLE_LIMITS, BundleLimits
 from host.model.manifest import Manifest, parse_manifest
-from host.registry import deployments
+from host.registry import deployments, sourcemap
 from host.registry.bundle import Bundle, read_bundle
 from host.registry.components import Components
 from host.registry.deployments import Deployed
@@ -241,7 +241,8 @@ class Publisher:
                 f"[edge_compute] func_id is {manifest.func_id}, but this bundle was shipped to the function "
                 f"{function.name!r}, whose id is {function.id}. Ship it to its own function, or correct func_id."
             )
-        return bundle, manifest, warnings
+        wrong = sourcemap.complaint(bundle.component)
+        return bundle, manifest, (*warnings, wrong) if wrong else warnings
 
     async def _store(
         self, function: FunctionRecord, bundle: Bundle, manifest: Manifest, warnings: tuple[str, ...], by: str

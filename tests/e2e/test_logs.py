@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -74,6 +75,17 @@ async def test_lines_are_chosen_by_type_instance_level_and_time(site: Site, admi
     assert await read(admin, since="2100-01-01T00:00:00Z") == []
     for wrong in ({"type": "loud"}, {"level": "all"}, {"since": "now"}, {"last": "-1"}, {"follow": "1"}):
         assert (await admin.http.get("/v1/functions/observed/logs", params=wrong)).status_code == 400
+
+
+async def test_an_uncaught_error_shows_where_it_was_thrown_in_the_sources(site: Site, admin: Admin) -> None:
+    assert (await site.get("/deep")).status_code == 500
+    (line,) = await settled(admin, 1, type="error")
+    head, thrown, called = line["text"].splitlines()[:3]
+    assert head == "fetch threw RangeError: nothing is below /deep"
+    assert re.fullmatch(r" +at deepest \(src/helper\.ts:9:\d+\)", thrown), line["text"]
+    assert re.fullmatch(r" +at fetch \(src/index\.ts:23:\d+\)", called), line["text"]
+    async with admin.http.stream("GET", "/v1/functions/observed/logs?follow=true&last=1&type=error") as reply:
+        assert json.loads(await anext(reply.aiter_lines()))["text"] == line["text"]
 
 
 async def test_pages_go_on_from_a_cursor_without_a_gap(site: Site, admin: Admin) -> None:

@@ -77,7 +77,7 @@ class LabelCompiler:
             self.running -= 1
         if self.failure is not None:
             raise self.failure
-        label: dict[str, Any] = json.loads(data[8:])
+        label: dict[str, Any] = json.loads(data[data.index(b"{") :])
         if label["errors"]:
             raise BundleError(label["errors"][0], details=label["errors"])
         digest = hashlib.sha256(data).hexdigest()

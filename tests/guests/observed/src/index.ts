@@ -1,4 +1,6 @@
 /** Gives a host something to see: lines, errors, calls of an actor, requests to the outside. */
+import { deepest } from "./helper.ts";
+
 export { Counter } from "./counter.ts";
 
 function refuse(what: string): never {
@@ -17,6 +19,8 @@ export default {
         return Response.json(await env.COUNTER.idFromName(name).add(1));
       case "refuse":
         return Response.json(await env.COUNTER.idFromName(name).refuse());
+      case "deep":
+        return deepest({ url });
       case "throw":
         return refuse("way");
       case "fetch":

@@ -16,6 +16,7 @@ from quart.wrappers import Response
 
 from host.admin.contract import Media
 from host.admin.services import AdminServices, services
+from host.backup.backups import Backups
 from host.model.errors import Unavailable
 from host.telemetry import histogram
 from host.telemetry.batch import Counted
@@ -73,6 +74,7 @@ async def metrics() -> Annotated[Response, Media("text/plain", "The text format 
         *_of_control(admin, admin.observed),
         *_of_functions(admin, admin.observed),
         _instances(admin, workers),
+        *await _of_backups(admin.backups),
     ]
     return Response(generate_latest(_Collected(families)), content_type=CONTENT_TYPE_LATEST)
 
@@ -112,6 +114,15 @@ def _of_control(admin: AdminServices, observed: Observed) -> Iterator[Metric]:
         yield CounterMetricFamily("tenure_spans_dropped", "Spans that it did not.", value=observed.spans.dropped)
     serving = len(admin.registry.deployed())
     yield GaugeMetricFamily("tenure_functions_serving", "Functions with a deployed version.", value=serving)
+
+
+async def _of_backups(backups: Backups | None) -> list[Metric]:
+    """None for a host that has no backup yet: an alert on its age has to be one on its absence, too."""
+    moment = await backups.newest() if backups is not None else None
+    if moment is None:
+        return []
+    name, text = "tenure_backup_newest_timestamp_seconds", "When the newest complete backup was begun."
+    return [GaugeMetricFamily(name, text, value=moment.timestamp())]
 
 
 def _of_functions(admin: AdminServices, observed: Observed) -> Iterator[Metric]:

@@ -28,9 +28,10 @@ MANIFEST_BYTES_MAX = 256 << 20
 CHUNK_BYTES = 1 << 20
 
 ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9]{3}")
-_NAME = re.compile(
+NAME = re.compile(
     r"layout\.json|(control|shards(-[1-9][0-9]*)?/[0-9]{3})/[A-Za-z0-9][\w.-]*|blobs/[0-9a-f]{2}/[0-9a-f]{64}"
 )
+"""What a file of a backup may be called."""
 
 Told = Callable[[int], None]
 """Hears how many bytes were done since it last heard."""
@@ -99,7 +100,7 @@ def decode_manifest(data: bytes, where: str) -> Manifest:
         raise BackupError(f"{where} has a manifest that cannot be read: it is damaged, or no backup.") from None
     if not whole:
         raise BackupError(f"{where} has a manifest that was changed after it was written. Take another backup.")
-    if strange := [name for name in files if not _NAME.fullmatch(name)]:
+    if strange := [name for name in files if not NAME.fullmatch(name)]:
         raise BackupError(f"{where} names a file that no backup has: {strange[0][:80]!r}.")
     return manifest
 

@@ -106,6 +106,10 @@ class Backups:
             found[self._latest.id] = self._latest
         return [found[backup_id] for backup_id in sorted(found)]
 
+    async def newest(self) -> datetime | None:
+        """When the newest of those that are complete was begun."""
+        return await asyncio.to_thread(pack.newest, self._folder)
+
     async def one(self, backup_id: str) -> Backup:
         """Raises NotFound."""
         for backup in await self.all():

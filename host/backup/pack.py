@@ -6,14 +6,16 @@ All of it blocks. `told` is called again and again meanwhile; what it raises end
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import os
 import shutil
+import stat
 import tempfile
 from datetime import datetime
 from pathlib import Path
 
-from host.backup.archive import ID, MANIFEST, Manifest, Told, backups_in, digest_of
+from host.backup.archive import ID, MANIFEST, NAME, Manifest, Told, backups_in, digest_of
 from host.storage.layout import sync_folder
 
 PARTIAL = ".partial"
@@ -31,6 +33,12 @@ def moment_of(backup_id: str) -> str:
     """ISO 8601 in UTC."""
     day, hours, ms = backup_id[:8], backup_id[9:15], backup_id[-3:]
     return f"{day[:4]}-{day[4:6]}-{day[6:]}T{hours[:2]}:{hours[2:4]}:{hours[4:]}.{ms}Z"
+
+
+def newest(folder: Path) -> datetime | None:
+    """The moment of the newest backup in a folder. It reads names only: a backup has its own when it is whole."""
+    ids = [path.name for path in folder.iterdir() if ID.fullmatch(path.name)] if folder.is_dir() else []
+    return datetime.fromisoformat(moment_of(max(ids))) if ids else None
 
 
 def link_blobs(source: Path, target: Path) -> None:
@@ -57,9 +65,19 @@ def may_link(source: Path, target: Path) -> bool:
 
 
 def names_in(snapshot: Path) -> list[str]:
-    """The files of a snapshot that belong to a backup."""
-    paths = (path for path in snapshot.rglob("*") if not path.is_dir() and path.name not in _LEFT_OUT)
-    return sorted(str(path.relative_to(snapshot)) for path in paths)
+    """The files of a snapshot that belong to a backup. Raises OSError for anything else that is there: a worker, which
+    guests run in, may put what it likes into its shards' folders.
+    """
+    names = []
+    for path in sorted(snapshot.rglob("*")):
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode) or path.name in _LEFT_OUT:
+            continue
+        name = str(path.relative_to(snapshot))
+        if not stat.S_ISREG(mode) or not NAME.fullmatch(name):
+            raise OSError(errno.EINVAL, "there is a file in a shard that is none of the storage's")
+        names.append(name)
+    return names
 
 
 def pack(snapshot: Path, folder: Path, backup_id: str, paused_ms: float, told: Told) -> Manifest:

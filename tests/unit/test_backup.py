@@ -281,6 +281,27 @@ class _Failing:
         pass
 
 
+@pytest.mark.parametrize("name", ["pipe", "000001.sst/more", "un known"])
+async def test_what_a_worker_puts_beside_its_engines_files_is_in_no_backup(rooms: Rooms, name: str) -> None:
+    engine = rooms.shards[0]
+    checkpoint = engine.checkpoint
+
+    def strange(folder: Path) -> None:
+        checkpoint(folder)
+        (folder / name).parent.mkdir(exist_ok=True)
+        if name == "pipe":
+            os.mkfifo(folder / name)
+        else:
+            (folder / name).touch()
+
+    engine.checkpoint = strange  # type: ignore[method-assign]
+    failed = await rooms.made()
+    assert (failed.state, list(rooms.folder.iterdir())) == ("failed", [])
+    assert "none of the storage's" in str(failed.error)
+    engine.checkpoint = checkpoint  # type: ignore[method-assign]
+    assert (await rooms.made()).state == "complete"
+
+
 async def test_a_host_that_stops_gives_the_backup_up(rooms: Rooms) -> None:
     begun = await rooms.backups.create()
     await rooms.backups.close()
@@ -484,3 +505,6 @@ def test_backups_are_listed_in_order_and_what_is_none_is_left_out(tmp_path: Path
     assert [one.id for one in found] == ["20270102T030405Z-007", "20270102T030405Z-412"]
     assert [one.created_at for one in found] == ["2027-01-02T03:04:05.007Z", "2027-01-02T03:04:05.412Z"]
     assert backups_in(tmp_path / "not there") == []
+    (tmp_path / "20280102T030405Z-000.partial").mkdir()
+    (tmp_path / "20270102T030405Z-500").rmdir()
+    assert (pack.newest(tmp_path), pack.newest(tmp_path / "not there")) == (moments[1], None)

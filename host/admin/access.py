@@ -72,6 +72,7 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         "POST /v1/tenants": OPERATOR,
         "GET /v1/tenants/<tenant>": OPERATOR_READS,
         "DELETE /v1/tenants/<tenant>": OPERATOR,
+        "POST /v1/tenants/<tenant>/functions/<ref>/release": OPERATOR,
         "POST /v1/tenants/<tenant>/suspend": OPERATOR,
         "POST /v1/tenants/<tenant>/resume": OPERATOR,
         "GET /v1/tenants/<tenant>/actors/export": OPERATOR,

@@ -47,9 +47,13 @@ async def get_function(ref: str) -> Function:
 @blueprint.post("/functions/<ref>/release")
 async def release_function(ref: str) -> Function:
     """Let the version serve again that is in quarantine."""
-    registry = services().registry
-    function = registry.function(caller().tenant, ref)
-    return function_json(await registry.quarantine(function.id, None), services())
+    return await _released(caller().tenant, ref)
+
+
+@blueprint.post("/tenants/<tenant>/functions/<ref>/release")
+async def release_function_of(tenant: str, ref: str) -> Function:
+    """Let a tenant's version serve again that is in quarantine."""
+    return await _released(services().registry.accounts.tenant(tenant).id, ref)
 
 
 @blueprint.delete("/functions/<ref>")
@@ -57,3 +61,9 @@ async def delete_function(ref: str) -> NoContent:
     """Delete a function with its versions."""
     await services().publisher.delete_function(caller().tenant, ref)
     return "", 204
+
+
+async def _released(tenant: str, ref: str) -> Function:
+    registry = services().registry
+    function = registry.function(tenant, ref)
+    return function_json(await registry.quarantine(function.id, None), services())

@@ -68,6 +68,9 @@ class AdminClient:
     def release(self, ref: str) -> Json:
         return self._call("POST", f"/v1/functions/{_segment(ref)}/release")
 
+    def release_of(self, tenant: str, ref: str) -> Json:
+        return self._call("POST", f"/v1/tenants/{_segment(tenant)}/functions/{_segment(ref)}/release")
+
     def delete_function(self, ref: str) -> None:
         self._call("DELETE", f"/v1/functions/{_segment(ref)}")
 

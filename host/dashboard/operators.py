@@ -84,6 +84,12 @@ async def workers() -> str:
     return await render_template("workers.html", **await _host())
 
 
+@blueprint.post("/tenants/<tenant>/functions/<ref>/release")
+async def release(tenant: str, ref: str) -> Reply:
+    found = await ask("POST", f"/tenants/{tenant}/functions/{ref}/release")
+    return done(f"{found['name']} of {tenant} serves again.", url_for("operators.workers"))
+
+
 @blueprint.get("/workers/rows")
 async def rows() -> str:
     """The page's live part, again."""

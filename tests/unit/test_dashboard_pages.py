@@ -56,6 +56,7 @@ OPERATORS_WRITES = (
     "/tenants/acme/resume",
     "/tenants/acme/keys",
     "/tenants/acme/keys/nobodys/revoke",
+    "/tenants/acme/functions/acme-account/release",
 )
 FORM = {"confirmed": "yes", "value": "1", "id": "fresh", "name": "fresh", "scope": "read"}
 PROXY = "10.0.0.1"
@@ -277,6 +278,14 @@ async def test_nothing_of_another_tenant_is_shown_or_changed(host: Host, acme: O
     for path in WRITES:
         assert (await visitor.post(path, **FORM)).status_code == 404, path
     assert stored(host, "acme") == before
+
+
+async def test_an_operator_lets_a_tenants_function_serve_again(host: Host, acme: Owned) -> None:
+    await host.registry.quarantine(acme.function_id, 1)
+    visitor = await visitor_with(host, DEFAULT_TENANT)
+    answer = await visitor.post("/tenants/acme/functions/acme-account/release")
+    assert answer.headers["location"] == "/dashboard/workers"
+    assert host.registry.function("acme", acme.function_id).quarantined is None
 
 
 # --- what a page is ---------------------------------------------------------------------------------------------------

@@ -48,15 +48,19 @@ def inspect(function: str, as_json: bool) -> None:
 
 @click.command("release")
 @click.argument("function")
+@click.option("--tenant", help="Whose function it is, for the host's operator (your own).")
 @json_option
-def release(function: str, as_json: bool) -> None:
+def release(function: str, tenant: str | None, as_json: bool) -> None:
     """Let the version of FUNCTION serve again that is in quarantine."""
     client = AdminClient(settings.load())
-    before = client.function(function)
-    shown = client.release(before["id"])
+    if tenant is None:
+        before = client.function(function)
+        held, shown = before["quarantined"], client.release(before["id"])
+    else:
+        held, shown = True, client.release_of(tenant, function)
     if as_json:
         say_json(shown)
-    elif before["quarantined"]:
+    elif held:
         say(f"Version {shown['version']} of '{shown['name']}' serves again.")
     else:
         say(f"Function '{shown['name']}' is not in quarantine.")

@@ -86,7 +86,7 @@ class KeyRing:
             where = SECRETS_KEY_VARIABLE if self._path is None else str(self._path)
             raise Unsealable(
                 f"Secrets of this host are sealed with a key (id {key}) that {where} does not have. "
-                "Put the key back that they were stored with; it belongs to the backup of the data folder."
+                "Put the key back that they were stored with; it is in no backup, but kept apart."
             )
         try:
             data = base64.b64decode(sealed, validate=True)

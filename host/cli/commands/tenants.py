@@ -144,4 +144,4 @@ def rotate(as_json: bool) -> None:
         say_json({"sealed": sealed})
     else:
         say(f"Encrypted with a new key: {counted(sealed, 'secret')}. The old key opens nothing any more.")
-        say("Back up DATA/secrets.key.", to=sys.stderr)
+        say("Keep a copy of DATA/secrets.key: it is in no backup.", to=sys.stderr)

@@ -13,7 +13,15 @@ import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from host.config import Address, ServeConfig, host_limits, permitted_networks, secrets_key, trusted_proxies
+from host.config import (
+    Address,
+    ServeConfig,
+    host_limits,
+    host_quotas,
+    permitted_networks,
+    secrets_key,
+    trusted_proxies,
+)
 from host.gateway.app import Message, Receive, Scope, Send
 from host.gateway.hostname import HostNames
 from host.gateway.serve import AsgiApp
@@ -78,6 +86,7 @@ def create_app(config: ServeConfig | None = None) -> OnePort:
             limits=host_limits(),
             outbound_permitted=permitted_networks(),
             trusted_proxies=trusted_proxies(),
+            quotas=host_quotas(),
             secrets_key=secrets_key(),
         )
     return OnePort(config)

@@ -9,7 +9,7 @@ Port 0 means "any free port"; what was really bound is known only to the running
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from host.confine.process import Mode
 from host.model.limits import HOST_LIMITS, HostLimits
+from host.model.quotas import DEFAULTS, Quotas, merged, parsed
 
 Network = IPv4Network | IPv6Network
 EdgeServer = Literal["uvicorn", "hypercorn"]
@@ -65,6 +66,8 @@ class ServeConfig:
     """Proxies before the admin server, whose X-Forwarded-For and X-Forwarded-Proto the dashboard believes."""
     dns: Address | None = None
     """Whom to ask for the TXT records of tenants' host names; None: those that the machine asks."""
+    quotas: Quotas = DEFAULTS
+    """Of each tenant for which its operator has set no others. Workers get those of tenants with what serves."""
     secrets_key: str = field(default="", repr=False)
     """The keys that secrets are sealed with, as TENURE_SECRETS_KEY has them; "": those of a file in the data folder."""
 
@@ -155,6 +158,12 @@ def permitted_networks(environ: Mapping[str, str] = os.environ) -> tuple[Network
 def trusted_proxies(environ: Mapping[str, str] = os.environ) -> tuple[Network, ...]:
     """`TENURE_TRUSTED_PROXIES`: addresses or networks, with commas between. Raises ValueError."""
     return _networks(environ, "TENURE_TRUSTED_PROXIES")
+
+
+def host_quotas(given: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Quotas:
+    """`NAME=VALUE` each; a flag wins over `TENURE_QUOTAS`, which has commas between them. Raises ValueError."""
+    from_environ = [text for text in environ.get("TENURE_QUOTAS", "").split(",") if text.strip()]
+    return merged(DEFAULTS, dict(parsed(text) for text in (*from_environ, *given)))
 
 
 def check_open_metrics(admin: Address) -> None:

@@ -30,6 +30,7 @@ from host.model.clock import Clock
 from host.model.errors import TenureError, Unavailable
 from host.model.ids import ActorId, host_label
 from host.model.version import mark_of
+from host.quotas.page import Page, forget_others, function_key, open_page, tenant_key
 from host.registry.departures import Departures
 from host.registry.deployments import in_quarantine, shares
 from host.registry.first_start import OPERATOR_KEY_FILE, ensure_operator_key
@@ -39,6 +40,7 @@ from host.registry.registry import Registry
 from host.registry.sealing import open_key_ring
 from host.registry.serving import Versions
 from host.registry.stacks import Stacks
+from host.registry.usage import Usage
 from host.sandbox.component import Compiler
 from host.storage.blobs import BlobStore
 from host.storage.commit import Committer
@@ -47,8 +49,10 @@ from host.storage.upgrade import DataLock, open_control, prepare
 from host.supervisor.actors import AllActors
 from host.supervisor.alarms import AllAlarms, RemoteAlarms
 from host.supervisor.erasing import AllActorData
+from host.supervisor.spec import RUN_FOLDER
 from host.supervisor.staff import Staff
 from host.supervisor.supervisor import Shown
+from host.supervisor.usage import AllUsage
 from host.telemetry import log
 from host.telemetry.observed import Observed
 from host.telemetry.otlp import Exporter
@@ -62,14 +66,18 @@ _log = log.get("control")
 class Control:
     """Its attributes are the rooms; `listen_url` and `admin_url` say where the host is reached."""
 
-    def __init__(self, config: ServeConfig, clock: Clock) -> None:
+    def __init__(self, config: ServeConfig, clock: Clock, page: Page | None = None) -> None:
+        """`page` is for a host in one process; several share the one that lies in the run folder."""
         self.config = config
         self.clock = clock
+        self._given_page = page
         self.listen_url = ""
         self.admin_url = ""
         self.operator_key = ""
         self.new_operator_key = False
         self.layout: Layout
+        self.page: Page
+        self.usage: AllUsage
         self.staff: Staff
         self.backups: Backups
         self.observed: Observed
@@ -106,15 +114,23 @@ class Control:
             self.clock,
             spread=self.staff.spread,
             ring=ring,
+            quotas=self.config.quotas,
             base_domain=self.config.base_domain,
             resolver=Resolver(self.config.dns),
         )
         await self.registry.load()
+        given = self._given_page
+        self.page = given if given is not None else await asyncio.to_thread(self._shared_page, data / RUN_FOLDER)
+        self.registry.on_change(self._give_rows)
+        self._use = Usage(storage, committer, self.clock, self.registry.by_id)
+        stack.callback(self._use.write)
+        self.usage = AllUsage(self.registry, self._use, self.page, self.staff, self.clock)
         spans = None
         if self.config.otlp_endpoint:
             spans = Exporter(self.config.otlp_endpoint, importlib.metadata.version("tenure"), self.clock)
             stack.push_async_callback(spans.close)
         self.observed = Observed(data / LOGS_FOLDER, self.clock, self.registry.function_ids, spans)
+        self.observed.on_counted = self._use.add
         self.observed.journal.start()
         stack.push_async_callback(self.observed.journal.close)
         self.registry.on_change(self._forget_observed)
@@ -124,7 +140,8 @@ class Control:
         self.stacks = Stacks(self.registry, blobs)
         await self.publisher.start()
         stack.push_async_callback(self.publisher.close)
-        self.departures = Departures(self.registry, self.publisher, AllActorData(self.staff, self._slots))
+        actor_data = AllActorData(self.staff, self._slots)
+        self.departures = Departures(self.registry, self.publisher, actor_data, self._use.forget)
         self.departures.resume()
         stack.push_async_callback(self.departures.close)
         self.new_operator_key = await ensure_operator_key(data, self.registry)
@@ -158,6 +175,7 @@ class Control:
             observed=self.observed,
             stacks=self.stacks,
             counts=partial(self.staff.ask_all, Kind.COUNTS),
+            usage=self.usage,
             workers=lambda: self.workers(),
             metrics_open=self.config.metrics_open,
             backups=self.backups,
@@ -236,6 +254,23 @@ class Control:
 
     def _slot_of(self, actor: ActorId) -> int:
         return shard_of(actor, self.layout.shards) % self.config.workers
+
+    def _shared_page(self, run: Path) -> Page:
+        run.mkdir(mode=0o700, exist_ok=True)
+        forget_others(run, self.config.workers)
+        return open_page(run, self.config.workers)
+
+    def free_rows(self) -> None:
+        """Of tenants and functions that are gone. No worker may run."""
+        tenants = (tenant_key(one.id) for one in self.registry.accounts.tenants())
+        self.page.keep([*tenants, *map(function_key, self.registry.function_ids())])
+
+    def _give_rows(self, _old: Versions, new: Versions) -> None:
+        """Before workers hear of it, a version has where its use is counted."""
+        for version in new[:1]:
+            for key in (tenant_key(version.tenant), function_key(version.function_id)):
+                if self.page.claim(key) is None:
+                    _log.error("quotas_page_full", tenant=version.tenant, function=version.function_name)
 
     def _forget_observed(self, old: Versions, new: Versions) -> None:
         """A function that is deleted takes its log lines and counts with it."""

@@ -32,6 +32,7 @@ from host.control import GRACE_S, Control
 from host.gateway.serve import listening_socket, new_event_loop
 from host.model.clock import Clock, SystemClock
 from host.model.errors import TenureError
+from host.quotas.page import private_page
 from host.registry.first_start import OPERATOR_KEY_FILE
 from host.sandbox.capi import LibraryError
 from host.storage.ports import OpenError
@@ -65,7 +66,8 @@ class Host:
     def __init__(self, config: ServeConfig, clock: Clock) -> None:
         self.config = replace(config, workers=1)
         self.clock = clock
-        self.control = Control(self.config, clock)
+        self._page = private_page()
+        self.control = Control(self.config, clock, self._page)
         self.worker: Worker
 
     async def build(self, stack: AsyncExitStack) -> None:
@@ -75,7 +77,7 @@ class Host:
         control = self.control
         await control.build(stack)
         recorder = Recorder(self.clock, self._hand_on_later, self.config.invocation_logs)
-        self.worker = Worker(self.config, control.layout, self.clock, recorder)
+        self.worker = Worker(self.config, control.layout, self.clock, recorder, page=self._page)
         stack.callback(self.hand_on)
         await self.worker.build(stack)
         way = Direct(self.worker.answers)
@@ -130,6 +132,8 @@ class _ControlProcess:
         admin = listening_socket(*config.admin)
         run = config.data_dir.absolute() / RUN_FOLDER
         found = await self._left_behind(run)
+        if not found:
+            control.free_rows()
         sockets = await self._sockets(found)
         control.listen_url = f"http://{config.listen._replace(port=sockets[0].getsockname()[1])}"
         handlers: Handlers = {Kind.NOTED: control.noted}

@@ -35,6 +35,8 @@ from host.model.clock import Clock
 from host.model.errors import Unavailable
 from host.model.ids import ActorId
 from host.model.trace import Sampler
+from host.quotas.meter import Meters
+from host.quotas.page import Page, private_page
 from host.registry import feed
 from host.registry.serving import Serving, Versions
 from host.sandbox.engine import Engine as Sandbox
@@ -70,6 +72,7 @@ class Worker:
         dial: Dial | None = None,
         fetcher: Fetching | None = None,
         marks: memoryview | None = None,
+        page: Page | None = None,
     ) -> None:
         self.config = config
         self.layout = layout
@@ -83,6 +86,7 @@ class Worker:
         self._fetcher = fetcher or Fetcher(config.outbound_permitted)
         self._engines: dict[int, RocksEngine] = {}
         self._marks = marks
+        self.meters = Meters(page or private_page(), slot, workers, clock, recorder.over)
         self.copies: ShardCopies
         self.library: Library
         self.scheduler: Scheduler
@@ -99,7 +103,8 @@ class Worker:
         self.scheduler = Scheduler(sandbox, self.clock, self._marks)
         self._outbound = outbound = Outbound(self._drain, self._fetcher)
         stack.push_async_callback(outbound.close)
-        self._worlds = Worlds(self.recorder, outbound)
+        self.serving.on_change(self.meters.follow)
+        self._worlds = Worlds(self.recorder, outbound, self.meters)
         self._worlds.connect(self.cluster)
         stack.push_async_callback(self.cluster.close)
         self.handlers = HandlerPool(self.scheduler, self.library, self.config.limits, self._worlds.of_handler)
@@ -111,7 +116,8 @@ class Worker:
         self.copies = ShardCopies(self._engines_there, len(self.cluster.own), self.scheduler, self.clock)
         changing = {**alarms.answering(every), **actors.answering(), Kind.ERASE: self._erase}
         questions = {**self.copies.held_back(changing), **self.copies.answering()}
-        desk = Desk({Kind.STATUS: self._status, Kind.COUNTS: self._counts, **questions})
+        counts = {Kind.STATUS: self._status, Kind.COUNTS: self._counts, Kind.USED: self._used}
+        desk = Desk({**counts, **questions})
         stack.push_async_callback(desk.close)
         self.answers = {
             **desk.handlers,
@@ -128,7 +134,7 @@ class Worker:
         for number in own:
             engine = self._engines[number] = await self._engine(number, CACHE_BYTES // len(own))
             rooms = (self.scheduler, self.library, self.clock, limits, self.serving.version_of, self._worlds.of_actor)
-            shard = Shard(number, engine, *rooms, self.serving.why_no_owner)
+            shard = Shard(number, engine, *rooms, self.serving.why_no_owner, self.meters)
             if self._sampler is not None:
                 shard.directory.new_trace = self._sampler.root
             self.cluster.open(shard)
@@ -161,6 +167,7 @@ class Worker:
             why_unavailable=self.serving.why_unavailable,
             sampler=self._sampler,
             domain=self.serving.domain,
+            admit=self.meters.admit,
         )
 
     def edge(self, sock: socket.socket) -> Edge:
@@ -234,6 +241,16 @@ class Worker:
                 "sync_s": sum(one.sync_total_s for one in commits),
                 "syncs": sum(one.syncs for one in commits),
             },
+        }
+
+    async def _used(self, tenant: str) -> dict[str, Any]:
+        """See `supervisor.usage`."""
+        stored = self.meters.stored
+        opening = any(number not in self.cluster.shards for number in self.cluster.own)
+        return {
+            "activations": self.meters.held(tenant),
+            "stored_bytes": stored.of(tenant),
+            "counting": stored.counting or opening,
         }
 
     async def _status(self, _question: object) -> dict[str, Any]:

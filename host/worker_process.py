@@ -31,6 +31,7 @@ from host.config import config_from_json
 from host.confine.process import ConfineError, Needs, confine
 from host.gateway.serve import Edge, new_event_loop
 from host.model.clock import SystemClock
+from host.quotas.page import open_page
 from host.storage.layout import Layout
 from host.storage.ports import OpenError
 from host.supervisor import marks, nursery
@@ -79,6 +80,7 @@ class WorkerProcess:
             dial=self._door.connect,
             fetcher=self._fetcher,
             marks=marks.of_slot(marks.open_marks(spec.run, config.workers), spec.slot),
+            page=open_page(spec.run, config.workers),
         )
 
     async def run(self) -> None:

@@ -34,6 +34,7 @@ from host.model.errors import (
     ActorOutputGateError,
     ActorOverloadedError,
     ActorTypeNotFoundError,
+    QuotaExceededError,
     StorageBroken,
     TenureError,
     Unavailable,
@@ -42,6 +43,7 @@ from host.model.errors import (
 from host.model.ids import ActorId
 from host.model.limits import LIMITS, Limits
 from host.model.version import Version
+from host.quotas.stored import Room
 from host.sandbox.call import Call
 from host.sandbox.engine import SandboxError
 from host.sandbox.instance import ALARM, FETCH, Instance
@@ -67,12 +69,13 @@ _log = log.get("actors")
 class Activation:
     """An actor's life in memory: one instance of one version."""
 
-    __slots__ = ("instance", "ready", "version", "world")
+    __slots__ = ("instance", "ready", "room", "version", "world")
 
-    def __init__(self, instance: Instance, version: Version, world: World) -> None:
+    def __init__(self, instance: Instance, version: Version, world: World, room: Room | None) -> None:
         self.instance = instance
         self.version = version
         self.world = world
+        self.room = room
         self.ready = False
 
 
@@ -202,7 +205,8 @@ class Actor:
             activation = self._activate(version)
         limits = version.limits
         takes_alarm = turn.export is ALARM
-        storage = Transaction(directory.engine, self.id, self._prefix, self._record, limits, takes_alarm)
+        own = (self.id, self._prefix, self._record)
+        storage = Transaction(directory.engine, *own, limits, takes_alarm, activation.room)
         storage.is_ready = activation.ready
         self._running = turn
         call = Call(
@@ -226,17 +230,20 @@ class Actor:
         self.drop()
         version = directory.version_of(self.id)
         limits = LIMITS if version is None else version.limits
-        storage = Transaction(directory.engine, self.id, self._prefix, self._record, limits)
+        room = directory.room(version)
+        storage = Transaction(directory.engine, self.id, self._prefix, self._record, limits, room=room)
         answer: Answer = b""
         try:
             if directory.stopping:
                 raise Unavailable(f"This host cannot do it now: {STOPPING}.")
             besides = turn.work(storage, self._record)
-            self._commit(storage, True, besides)
+            self._commit(storage, True, room, besides)
             if turn.erases:
                 self._record, self._use_due_ms = ActorRecord(), 0.0
         except Refusal as refusal:
             turn.refusal, answer = UsageError(f"{refusal.name}: {refusal.message}."), ActorError("refused")
+        except QuotaExceededError as error:
+            turn.refusal, answer = UsageError(f"{error.name}: {error.detail}."), ActorError("refused")
         except TenureError as error:
             turn.refusal, answer = error, ActorError("refused")
         except (OSError, ValueError) as error:
@@ -251,8 +258,9 @@ class Actor:
         except (SandboxError, OSError) as error:
             _log.error("activation_failed", type=self.id.type, version=version.number, error=error)
             raise ActorCrashedError(f"{self.id.type} cannot be started on this host; ship its function again") from None
-        self.activation = Activation(instance, version, self._directory.world(version, self.id))
-        self._directory.activated(self)
+        world, room = self._directory.world(version, self.id), self._directory.room(version)
+        self.activation = Activation(instance, version, world, room)
+        self._directory.activated(version)
         return self.activation
 
     def _ended(self, call: Call, outcome: Outcome) -> None:
@@ -275,12 +283,14 @@ class Actor:
         else:
             activation.ready = became_ready
         try:
-            self._commit(storage, success)
-        except (OSError, StorageBroken) as error:
-            _log.error("commit_failed", tenant=self.id.tenant, type=self.id.type, error=error)
+            self._commit(storage, success, activation.room)
+        except (OSError, StorageBroken, QuotaExceededError) as error:
             self.drop()
-            answer = ActorOutputGateError("the write of this turn failed: nothing of it was kept")
+            answer = self._not_committed(error)
             noted = Outcome("failed", name=answer.name, message=answer.detail)
+        if activation.room is not None and activation.room.refused:
+            activation.room.refused = 0
+            self._directory.no_room(activation.version)
         self._note(call, turn, activation, noted)
         if outcome.kind == "cancelled":
             self._directory.stop()
@@ -289,15 +299,26 @@ class Actor:
             self._directory.committer.flush()  # a guest is stopped between rounds, whose end would have done it
         self._next()
 
-    def _commit(self, storage: Transaction, success: bool, besides: Sequence[Write] = ()) -> None:
+    def _not_committed(self, error: Exception) -> ActorError:
+        if isinstance(error, QuotaExceededError):
+            return error
+        _log.error("commit_failed", tenant=self.id.tenant, type=self.id.type, error=error)
+        return ActorOutputGateError("the write of this turn failed: nothing of it was kept")
+
+    def _commit(self, storage: Transaction, success: bool, room: Room | None, besides: Sequence[Write] = ()) -> None:
         now_ms = self._directory.clock.now()
         writes, record = storage.batch(success, now_ms, self._record.alarm_ms)
+        growth = record.bytes_used - self._record.bytes_used
+        if growth > 0 and room is not None and not room.takes(growth):
+            raise QuotaExceededError(room.why_not)
         if now_ms >= self._use_due_ms:
             self._note_use(now_ms, writes, record)
         writes += besides
         if writes:
             self._committed = self._directory.committer.write(writes)
             before, self._record = self._record, record
+            if growth:
+                self._directory.grew(self.id, growth)
             if record.alarm_ms is not None and record.alarm_ms != before.alarm_ms:
                 self._directory.alarm_changed(record.alarm_ms)
 
@@ -362,4 +383,4 @@ class Actor:
             return
         self.activation = None
         activation.instance.close()
-        self._directory.deactivated(self)
+        self._directory.deactivated(activation.version)

@@ -157,7 +157,8 @@ class Alarms:
         if self._directory.refused(actor.tenant, actor.type):
             next_ms, count, dead = now + REFUSED_RETRY_MS, retry_count, False  # nobody's doing, and it may last
         elif isinstance(error, ActorOverloadedError | ActorOutputGateError):
-            next_ms, count, dead = now + RETRY_FIRST_MS, retry_count, False  # not the handler's doing
+            wait_ms = max(int(error.retry_after_s * 1000), RETRY_FIRST_MS)
+            next_ms, count, dead = now + wait_ms, retry_count, False  # not the handler's doing
         else:
             next_ms, count = now + (RETRY_FIRST_MS << retry_count), retry_count + 1
         try:

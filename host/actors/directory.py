@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from host.actors.actor import Actor
+from host.actors.counting import Counting
 from host.actors.deadlock import Rings, path_text
 from host.actors.ports import STOPPING, Refused, VersionOf, WorldOf, no_owner, nothing_refused
 from host.actors.turn import Edit, Turn
@@ -26,6 +27,9 @@ from host.model.errors import (
 from host.model.ids import ActorId
 from host.model.limits import LIMITS, HostLimits, Limits
 from host.model.trace import Trace
+from host.model.version import Version
+from host.quotas.meter import Meters
+from host.quotas.stored import Room
 from host.sandbox.call import Call
 from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
@@ -55,6 +59,7 @@ class Directory:
         version_of: VersionOf,
         world: WorldOf,
         refused: Refused = nothing_refused,
+        meters: Meters | None = None,
     ) -> None:
         self.engine = engine
         self.committer = committer
@@ -65,6 +70,10 @@ class Directory:
         self.version_of = version_of
         self.world = world
         self.refused = refused
+        self._meters = meters
+        self._counting: Counting | None = None
+        if meters is not None:
+            meters.evictors.append(self._evict_of)
         self.alarm_changed: Callable[[int], None] = _no_alarms
         self.new_trace: Callable[[], Trace | None] = _untraced
         """For a turn that no request is behind."""
@@ -79,6 +88,15 @@ class Directory:
         """Turns that had to wait for others, how long in all, and those that found no place to."""
         self._sweeper: TimerHandle | None = None
         self.stopping = False
+
+    def count_stored(self) -> None:
+        """Find out how much each tenant's actors hold here."""
+        if self._meters is not None:
+            self._counting = Counting(self.engine, self._meters.stored, self.clock, self._counted)
+            self._counting.start()
+
+    def _counted(self) -> None:
+        self._counting = None
 
     @property
     def activations(self) -> int:
@@ -123,11 +141,15 @@ class Directory:
             if reason := self.refused(actor.tenant, actor.type):
                 raise ActorOverloadedError(f"the function with the actor class {actor.type!r} does not serve: {reason}")
             raise ActorTypeNotFoundError(no_owner(actor.type))
+        if self._meters is not None:
+            self._meters.check_turn(version)
         limits = version.limits
         if len(chain) >= limits.call_depth_max:
             raise ActorDeadlockError(f"calls are {limits.call_depth_max} deep: {path_text((*chain, actor))}")
         found = self._actors.get(actor)
         if found is None or (found.activation is None and not found.busy):
+            if self._meters is not None:
+                self._meters.make_room(version)
             if self._activations >= self.limits.activations_max and not self._evict_one():
                 raise ActorOverloadedError("all actors that this host can hold are busy: try again later")
             try:
@@ -196,11 +218,30 @@ class Directory:
         self.mailbox_waits += 1
         self.mailbox_wait_s += self.clock.monotonic() - since
 
-    def activated(self, actor: Actor) -> None:
+    def activated(self, version: Version) -> None:
         self._activations += 1
+        if self._meters is not None:
+            self._meters.activated(version)
 
-    def deactivated(self, actor: Actor) -> None:
+    def deactivated(self, version: Version) -> None:
         self._activations -= 1
+        if self._meters is not None:
+            self._meters.deactivated(version)
+
+    def room(self, version: Version | None) -> Room | None:
+        """What the tenant of `version` may still store; None: there is no quota."""
+        return None if self._meters is None or version is None else self._meters.of(version).room
+
+    def no_room(self, version: Version) -> None:
+        """Something was not stored because of the quota."""
+        if self._meters is not None:
+            self._meters.over(version, "storage_mb")
+
+    def grew(self, actor: ActorId, growth: int) -> None:
+        """What the actor holds is so many bytes more, or less, since its last commit."""
+        if self._meters is not None:
+            counted = self._counting is None or self._counting.counted(actor)
+            self._meters.stored.grew(actor.tenant, growth, counted)
 
     def idle(self, actor: Actor) -> None:
         if self.stopping:
@@ -235,6 +276,17 @@ class Directory:
                 return True
         return False
 
+    def _evict_of(self, tenant: str, function_id: str | None) -> bool:
+        """See `quotas.meter.Evict`."""
+        for actor in self._idle.values():
+            activation = actor.activation
+            if activation is None or actor.id.tenant != tenant or not actor.evictable:
+                continue
+            if function_id is None or activation.version.function_id == function_id:
+                self._forget(actor)
+                return True
+        return False
+
     def _forget(self, actor: Actor) -> None:
         actor.drop()
         self._idle.pop(actor.id, None)
@@ -249,6 +301,10 @@ class Directory:
             actor.drop()
         self._actors.clear()
         self._idle.clear()
+        if self._counting is not None:
+            self._counting.close()
+        if self._meters is not None:
+            self._meters.evictors.remove(self._evict_of)
 
 
 def _untraced() -> Trace | None:

@@ -14,7 +14,7 @@ from host.model.errors import Unavailable
 from host.model.ids import ActorId
 from host.storage import keys
 from host.storage.ports import Write
-from host.storage.records import decode_actor_record
+from host.storage.records import ActorRecord, decode_actor_record
 
 KEYS_AT_ONCE = 500
 """Removed in one batch; between batches the loop gets its turn."""
@@ -64,7 +64,9 @@ class TenantState:
         own = (keys.actor_key(actor), keys.actor_use_key(actor), keys.dead_alarm_key(actor))
         drops: list[Write] = [(key, None) for key in own]
         record = self._engine.get(keys.actor_key(actor))
-        if record is not None and (due_ms := decode_actor_record(record).alarm_ms) is not None:
-            drops.append((keys.alarm_key(due_ms, actor), None))
+        found_record = decode_actor_record(record) if record is not None else ActorRecord()
+        if found_record.alarm_ms is not None:
+            drops.append((keys.alarm_key(found_record.alarm_ms, actor), None))
         write(drops)
+        self._directory.grew(actor, -found_record.bytes_used)
         await asyncio.sleep(0)

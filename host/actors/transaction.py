@@ -19,6 +19,7 @@ from collections.abc import Container, Iterable, Iterator
 
 from host.model.ids import ActorId
 from host.model.limits import Limits, MiB
+from host.quotas.stored import Room
 from host.sandbox.call import GuestFault
 from host.sandbox.ports import Refusal
 from host.storage.keys import Range, actor_key, after, alarm_key, dead_alarm_key, under
@@ -60,6 +61,7 @@ class Transaction:
     """Implements `sandbox.ports.Storage` for one turn. `prefix` is `keys.state_prefix(actor)`.
 
     `takes_alarm`: the turn answers to the actor's alarm, which its commit therefore removes unless it sets a new one.
+    `room`: what the tenant may still store.
     """
 
     __slots__ = (
@@ -74,6 +76,7 @@ class Transaction:
         "_read",
         "_read_bytes",
         "_record",
+        "_room",
         "_sealed",
         "_sealed_alarm",
         "_takes_alarm",
@@ -89,6 +92,7 @@ class Transaction:
         record: ActorRecord,
         limits: Limits,
         takes_alarm: bool = False,
+        room: Room | None = None,
     ) -> None:
         self._engine = engine
         self._actor = actor
@@ -97,6 +101,7 @@ class Transaction:
         self._limits = limits
         self._levels: dict[int, _Level] = {0: _Level(None)}
         self._next = 1
+        self._room = room
         self._read: dict[bytes, bytes | None] = {}
         self._read_bytes = 0
         self._written = 0
@@ -117,8 +122,12 @@ class Transaction:
             raise Refusal("RangeError", f"a value takes at most {self._limits.value_bytes_max} bytes, not {len(value)}")
         growth = len(key) + len(value) - self._size(level, key)
         self._meter(level, key, len(key) + len(value))
-        if growth > 0 and self._used(level) + growth > self._limits.actor_bytes_max:
-            raise Refusal("QuotaExceededError", f"one actor holds at most {self._limits.actor_bytes_max >> 20} MiB")
+        if growth > 0:
+            used = self._used(level) + growth
+            if used > self._limits.actor_bytes_max:
+                raise Refusal("QuotaExceededError", f"one actor holds at most {self._limits.actor_bytes_max >> 20} MiB")
+            if self._room is not None and not self._room.takes(used - self._record.bytes_used):
+                raise Refusal("QuotaExceededError", self._room.why_not)
         level.writes[key] = value
         level.growth += growth
 

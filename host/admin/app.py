@@ -23,6 +23,7 @@ from host.admin import (
     openapi,
     problems,
     prometheus,
+    quotas,
     secrets,
     status,
     tenants,
@@ -52,7 +53,7 @@ def create_admin_app(services: AdminServices) -> Quart:
     app.after_request(_end)
     app.teardown_request(give_up)
     problems.install(app)
-    of_functions = (functions, versions, domains, logs, metrics)
+    of_functions = (functions, versions, domains, logs, metrics, quotas)
     for noun in (status, *of_functions, secrets, actors, alarms, keys, tenants, backups, openapi):
         app.register_blueprint(noun.blueprint, url_prefix=PREFIX)
     app.register_blueprint(prometheus.blueprint)

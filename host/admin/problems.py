@@ -6,6 +6,8 @@ id, and the caller is told that id and nothing more.
 
 from __future__ import annotations
 
+from math import ceil
+
 import werkzeug.exceptions
 from quart import Quart, g, jsonify
 from quart.wrappers import Response
@@ -15,8 +17,6 @@ from host.admin.services import services
 from host.model.errors import MethodNotAllowed, NotFound, RequestTimeout, TenureError, TooLarge, UsageError
 from host.registry.bundle import too_large
 from host.telemetry.log import get
-
-RETRY_AFTER_S = "1"
 
 _log = get("admin")
 
@@ -33,8 +33,8 @@ def _known(error: TenureError) -> Response:
     response.status_code = error.http_status
     if error.http_status == 401:
         response.headers["www-authenticate"] = "Bearer"
-    elif error.http_status == 503:
-        response.headers["retry-after"] = RETRY_AFTER_S
+    elif error.http_status in (429, 503):
+        response.headers["retry-after"] = str(max(ceil(error.retry_after_s), 1))
     return response
 
 

@@ -145,6 +145,21 @@ def _of_functions(admin: AdminServices, observed: Observed) -> Iterator[Metric]:
         size.add_metric([*key, "in"], counted.bytes_in)
         size.add_metric([*key, "out"], counted.bytes_out)
     yield from (count, wall, cpu, size)
+    yield from _of_quotas(sums)
+
+
+def _of_quotas(sums: Mapping[tuple[str, str, str], Counted]) -> Iterator[Metric]:
+    labels = ["tenant", "function"]
+    fetches = CounterMetricFamily("tenure_outbound_requests", "Requests to the outside.", labels=[*labels, "kind"])
+    over = CounterMetricFamily(
+        "tenure_quota_refusals", "What was refused because of a quota.", labels=[*labels, "quota"]
+    )
+    for (tenant, function, kind), counted in sorted(sums.items()):
+        fetches.add_metric([tenant, function, kind], counted.fetches)
+        if kind == "request":
+            for quota, number in sorted(counted.over.items()):
+                over.add_metric([tenant, function, quota], number)
+    yield from (fetches, over)
 
 
 def _instances(admin: AdminServices, workers: Mapping[int, Any]) -> Metric:

@@ -16,6 +16,7 @@ from host.registry.stacks import Stacks
 from host.supervisor.actors import AllActors
 from host.supervisor.alarms import AlarmSource
 from host.supervisor.supervisor import Shown
+from host.supervisor.usage import AllUsage
 from host.telemetry.observed import Observed
 from host.telemetry.segments import Entry
 
@@ -33,8 +34,8 @@ class AdminServices:
     `await status()` returns what the whole host has to say for itself (JSON-able: version, uptime_s, counts, ...). It
     is shown to operators; of it a tenant sees `version` and `uptime_s` only. Without `alarms` (an admin plane that
     runs no actors) the alarms' routes answer 503, without `actors` those of actors, without `departures` the deletion
-    of a tenant, and without `observed` and `counts` those of logs and metrics. `metrics_open`: /metrics asks for no
-    key. Without `backups` the routes of backups answer 503.
+    of a tenant, and without `observed`, `counts` and `usage` those of logs, metrics and usage. `metrics_open`: /metrics
+    asks for no key. Without `backups` the routes of backups answer 503.
     """
 
     registry: Registry
@@ -46,6 +47,7 @@ class AdminServices:
     actors: AllActors | None = None
     observed: Observed | None = None
     counts: Counts | None = None
+    usage: AllUsage | None = None
     workers: Callable[[], Sequence[Shown]] = tuple
     metrics_open: bool = False
     backups: Backups | None = None

@@ -18,6 +18,7 @@ By = Annotated[str, Meta(description='Name of the API key that did it; "" if unk
 Digest = Annotated[str, Meta(description="SHA-256 of the component, in hex.")]
 Size = Annotated[int, Meta(description="Bytes.", ge=0)]
 Count = Annotated[int, Meta(ge=0)]
+Over = Annotated[dict[str, int], Meta(description="How often something was refused, by quota.")]
 
 
 class Whoami(TypedDict):
@@ -97,6 +98,8 @@ class Instances(TypedDict):
 class Metrics(Sums):
     minutes: int
     outcomes: Annotated[dict[str, int], Meta(description="Invocations by how they ended.")]
+    outbound: Annotated[Count, Meta(description="Requests to the outside.")]
+    over: Over
     instances: Instances
     memory_bytes_max: Annotated[int, Meta(description="What the instances may take together.")]
     series: Annotated[list[Minute], Meta(description="The minutes in which it was called.")]

@@ -21,6 +21,7 @@ from host.model.ids import ActorId
 from host.model.message import CallContext, HttpRequest, HttpResponse, body_size
 from host.model.trace import Trace, traced
 from host.model.version import Version
+from host.quotas.meter import Meters
 from host.sandbox.call import Call
 from host.sandbox.outcome import Outcome
 from host.telemetry.recorder import Recorder
@@ -29,7 +30,18 @@ from host.telemetry.recorder import Recorder
 class FunctionWorld:
     """`sandbox.ports.World` for one instance of `version`: a handler, or the activation of `actor`."""
 
-    __slots__ = ("_actor", "_directory", "_outbound", "_recorder", "_types", "_version", "config", "mark")
+    __slots__ = (
+        "_actor",
+        "_directory",
+        "_meter",
+        "_meters",
+        "_outbound",
+        "_recorder",
+        "_types",
+        "_version",
+        "config",
+        "mark",
+    )
 
     def __init__(
         self,
@@ -39,8 +51,11 @@ class FunctionWorld:
         outbound: Outbound,
         recorder: Recorder,
         config: bytes,
+        meters: Meters | None,
     ) -> None:
         self.config = config
+        self._meters = meters
+        self._meter = None if meters is None else meters.of(version)
         self.mark = version.mark
         self._version = version
         self._directory = directory
@@ -60,6 +75,8 @@ class FunctionWorld:
             self._recorder.logged(self._version, self._actor, "error", "error", context.request_id, text)
         status, size_out = (0, len(value)) if response is None else (response.status, body_size(response))
         now = call.clock.monotonic()
+        if self._meter is not None and self._meter.cpu:
+            self._meter.spend_cpu(call.cpu_s, now)
         self._recorder.invocation(
             (
                 self._version,
@@ -133,13 +150,18 @@ class FunctionWorld:
             else:
                 call.reject(operation, "TypeError", f"fetch failed: {reason}")
 
+        version = self._version
+        if self._meters is not None and self._meter is not None:
+            if refusal := self._meters.take_outbound(version, self._meter):
+                call.reject(operation, "QuotaExceededError", refusal)
+                return
+            self._recorder.fetched(version, self._actor)
         context: CallContext = call.context
         trace, began = None, 0.0
         if context.trace is not None:
             trace, began = context.trace.child(), call.clock.monotonic()
             headers = traced(headers, trace)
         request = HttpRequest(method.decode(), url.decode(), headers, body, binary)
-        version = self._version
         allow = version.manifest.outbound_allow
         handle = self._outbound.fetch(version.tenant, request, allow, redirect.decode(), version.limits, done)
         if handle is not None:
@@ -188,8 +210,9 @@ def _uncaught(what: str, outcome: Outcome) -> str:
 class Worlds:
     """Makes the worlds of a process. The environment of a version is rendered once."""
 
-    def __init__(self, recorder: Recorder, outbound: Outbound) -> None:
+    def __init__(self, recorder: Recorder, outbound: Outbound, meters: Meters | None = None) -> None:
         self._recorder = recorder
+        self._meters = meters
         self._outbound = outbound
         self._directory: Callable[[], Directory]
         self._of_handlers: dict[Version, FunctionWorld] = {}
@@ -204,14 +227,17 @@ class Worlds:
         if world is None:
             before, after = self._render(version)
             config = before + b"null" + after
-            world = FunctionWorld(version, None, self._directory(), self._outbound, self._recorder, config)
+            world = self._world(version, None, config)
             self._of_handlers[version] = world
         return world
 
     def of_actor(self, version: Version, actor: ActorId) -> FunctionWorld:
         before, after = self._render(version)
         config = before + orjson.dumps({"type": actor.type, "name": actor.name}) + after
-        return FunctionWorld(version, actor, self._directory(), self._outbound, self._recorder, config)
+        return self._world(version, actor, config)
+
+    def _world(self, version: Version, actor: ActorId | None, config: bytes) -> FunctionWorld:
+        return FunctionWorld(version, actor, self._directory(), self._outbound, self._recorder, config, self._meters)
 
     def retire(self, version: Version) -> None:
         self._rendered.pop(version, None)

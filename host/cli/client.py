@@ -236,6 +236,20 @@ class AdminClient:
     def delete_tenant(self, tenant: str) -> None:
         self._call("DELETE", f"/v1/tenants/{_segment(tenant)}")
 
+    def quotas(self, tenant: str) -> Json:
+        """ "quotas", each with what is used of it, and "counted"."""
+        return self._call("GET", f"/v1/tenants/{_segment(tenant)}/quotas")
+
+    def change_quotas(self, tenant: str, quotas: Json) -> Json:
+        """A number, None for none, or "default" for each."""
+        return self._call("PATCH", f"/v1/tenants/{_segment(tenant)}/quotas", json=quotas)
+
+    def usage(self, function: str | None, tenant: str | None, days: int) -> Json:
+        """Of a function of one's own, or of a tenant: the own one when none is named. "days", and as `quotas`."""
+        of = f"/functions/{_segment(function)}" if function is not None else ""
+        of = f"/tenants/{_segment(tenant)}" if tenant is not None else of
+        return self._call("GET", f"/v1{of}/usage", params={"days": str(days)})
+
     def keys(self, tenant: str | None = None) -> list[Json]:
         """Of a tenant, for its operator, or of one's own."""
         return self._list(_keys_path(tenant), "keys")

@@ -32,6 +32,7 @@ class Kind(IntEnum):
     COUNTS = 39  # request: nothing -> what a worker counts, for metrics
     ACTORS = 50  # request: a shard, and something of its tenants' actors -> what came of it (supervisor.actors)
     COPY_SHARDS = 51  # request: a step of copying all shards -> whether it had paused, of "resume" (backup.snapshot)
+    USED = 52  # request: a tenant -> what it has in memory and in storage (supervisor.usage)
     RELOAD = 49  # request, to control: nothing -> how many workers were replaced
     REPLACE_ME = 48  # post, to control: it was told to end, and asks for a successor
 

@@ -13,6 +13,7 @@ from host.actors.exports import Exports
 from host.actors.ports import Refused, VersionOf, WorldOf, nothing_refused
 from host.model.clock import Clock
 from host.model.limits import HostLimits
+from host.quotas.meter import Meters
 from host.sandbox.library import Library
 from host.sandbox.scheduler import Scheduler
 from host.storage.commit import Committer
@@ -33,19 +34,21 @@ class Shard:
         version_of: VersionOf,
         world: WorldOf,
         refused: Refused = nothing_refused,
+        meters: Meters | None = None,
     ) -> None:
         self.number = number
         self.engine = engine
         self.committer = Committer(engine, clock)
         rooms = (engine, self.committer, scheduler, library, clock, limits)
-        self.directory = Directory(*rooms, version_of, world, refused)
+        self.directory = Directory(*rooms, version_of, world, refused, meters)
         self.alarms = Alarms(self.directory)
         self.exports = Exports(engine, clock)
         self._scheduler = scheduler
         scheduler.round_end.append(self.committer.flush)
 
     def start(self) -> None:
-        """Alarms fire from now on."""
+        """Alarms fire from now on, and what is stored is being counted."""
+        self.directory.count_stored()
         self.alarms.start()
 
     async def close(self) -> None:

@@ -39,6 +39,7 @@ Route = Callable[[str], Version | None]
 WhyUnavailable = Callable[[str], str | None]
 Domain = Callable[[str], str | None]
 Fetch = Callable[[Version, HttpRequest], "asyncio.Future[HttpResponse]"]
+Admit = Callable[[Version], None]
 
 log = logs.get("gateway.app")
 
@@ -53,6 +54,10 @@ def _unknown(_label: str) -> None:
     """Nothing is known of this label."""
 
 
+def _everything(_version: Version) -> None:
+    """Nothing has a quota."""
+
+
 class Gateway:
     """The ASGI callable.
 
@@ -60,6 +65,7 @@ class Gateway:
     future whose errors are TenureError. The gateway cancels that future when the client goes. `why_unavailable(label)`
     says why a function that is deployed has no route at the moment. `sampler` says which requests are traced.
     `domain(name)` is the label of the function that a host name of its own leads to.
+    `admit(version)` counts a request against the quotas and raises TooManyRequests.
     """
 
     def __init__(
@@ -71,9 +77,11 @@ class Gateway:
         why_unavailable: WhyUnavailable = _unknown,
         sampler: Sampler | None = None,
         domain: Domain = _unknown,
+        admit: Admit = _everything,
     ) -> None:
         self._route = route
         self._domain = domain
+        self._admit_quota = admit
         self._why_unavailable = why_unavailable
         self._fetch = fetch
         self._names = HostNames(base_domain)
@@ -142,6 +150,7 @@ class Gateway:
         if version is None:
             reason = self._why_unavailable(label) if label is not None else None
             raise problems.unknown_host() if reason is None else Unavailable(reason)
+        self._admit_quota(version)
         return version
 
     async def _read_body(self, receive: Receive, length: int | None, bytes_max: int) -> bytes:

@@ -7,11 +7,11 @@ a handler threw into one).
 
 from __future__ import annotations
 
+from math import ceil
+
 import orjson
 
 from host.model.errors import ActorError, HostError, NotFound, TenureError, UsageError
-
-RETRY_AFTER_S = b"1"
 
 
 class HeadersTooLarge(UsageError):
@@ -34,8 +34,8 @@ def problem(error: TenureError, request_id: bytes) -> tuple[int, list[tuple[byte
         details = error.details
     body = orjson.dumps({"errors": [{"code": error.code, "title": error.title, "detail": each} for each in details]})
     headers = [(b"content-type", b"application/json")]
-    if error.http_status == 503:
-        headers.append((b"retry-after", RETRY_AFTER_S))
+    if error.http_status in (429, 503):
+        headers.append((b"retry-after", b"%d" % max(ceil(error.retry_after_s), 1)))
     return error.http_status, headers, body
 
 

@@ -1,9 +1,10 @@
 """Every error the host can say out loud, as one tree.
 
-    TenureError                 code, title, http_status, retryable; `detail` is what the caller reads
+    TenureError                 code, title, http_status, retryable (after `retry_after_s`); `detail` is for the caller
     ├── UsageError              the caller's input is wrong (400 family)
     │   ├── Unauthorized 401, Forbidden 403, NotFound 404, MethodNotAllowed 405, RequestTimeout 408, Conflict 409
-    │   ├── TooLarge 413, IdempotencyKeyReused 422, BundleError 422, ActorFailed 422
+    │   ├── TooLarge 413, IdempotencyKeyReused 422, BundleError 422, ActorFailed 422, QuotaReached 422
+    │   ├── TooManyRequests 429
     ├── HostError               the host could not do it (500 family)
     │   ├── Unavailable 503, StorageBroken 503
     └── GuestError              the tenant's code failed; `name` is what a guest reads as `err.name`
@@ -26,6 +27,7 @@ class TenureError(Exception):
     title = "Internal error"
     http_status = 500
     retryable = False
+    retry_after_s = 1.0
 
     def __init__(self, detail: str, *, details: Sequence[str] = ()) -> None:
         super().__init__(detail)
@@ -89,6 +91,22 @@ class ActorFailed(UsageError):
     def __init__(self, name: str, detail: str) -> None:
         super().__init__(detail)
         self.title = name
+
+
+class QuotaReached(UsageError):
+    """The tenant has as many as its quota lets it have."""
+
+    code, title, http_status = "quota_reached", "Quota reached", 422
+
+
+class TooManyRequests(UsageError):
+    """A quota of something in a time is used up; `retry_after_s` is when there will be more."""
+
+    code, title, http_status, retryable = "too_many_requests", "Too many requests", 429, True
+
+    def __init__(self, detail: str, *, retry_after_s: float) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class HostError(TenureError):
@@ -173,6 +191,12 @@ class ActorOutputGateError(ActorError):
 
 class ActorOverloadedError(ActorError):
     http_status, retryable = 503, True
+
+    def __init__(
+        self, detail: str, *, name: str = "", cause: str = "", stack: str = "", retry_after_s: float = 1.0
+    ) -> None:
+        super().__init__(detail, name=name, cause=cause, stack=stack)
+        self.retry_after_s = retry_after_s
 
 
 class ActorDeadlockError(ActorError):

@@ -50,9 +50,6 @@ class BundleLimits:
 
 @dataclass(frozen=True, slots=True)
 class TenantLimits:
-    functions_max: int = 100
-    versions_kept: int = 50
-    actor_types_max: int = 100
     env_vars_max: int = 64
     env_var_bytes_max: int = 5_000
     secrets_max: int = 100

@@ -30,6 +30,7 @@ from host.model.manifest_tables import (
     text_key,
     warn_unknown,
 )
+from host.model.quotas import DEFAULTS, OF_FUNCTION, Quotas, checked
 
 ACTOR_TYPE_CHARS_MAX = 32
 MANIFEST_BYTES_MAX = 512 << 10
@@ -94,7 +95,9 @@ class SecretBinding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A checked manifest. `limits` maps fields of `Limits` to the lowered value, in the field's own unit."""
+    """A checked manifest. `limits` maps fields of `Limits` to the lowered value, in the field's own unit; `quotas` has
+    what this function may use of its tenant's `Quotas`.
+    """
 
     name: str
     main: str
@@ -105,6 +108,7 @@ class Manifest:
     env_vars: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     secrets: tuple[SecretBinding, ...] = ()
     limits: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    quotas: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     outbound_allow: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
 
@@ -117,7 +121,7 @@ class Manifest:
 
 
 def parse_manifest(
-    text: str, *, limits: Limits = LIMITS, tenant_limits: TenantLimits = TENANT_LIMITS
+    text: str, *, limits: Limits = LIMITS, tenant_limits: TenantLimits = TENANT_LIMITS, quotas: Quotas = DEFAULTS
 ) -> tuple[Manifest, tuple[str, ...]]:
     """(manifest, warnings) of the text of a manifest file.
 
@@ -138,6 +142,7 @@ def parse_manifest(
         env_vars=_read_env_vars(found, root, taken, tenant_limits),
         secrets=_read_secrets(found, root, taken, tenant_limits),
         limits=_read_limits(found, root, limits),
+        quotas=_read_quotas(found, root, quotas),
         outbound_allow=_read_outbound(found, root),
         domains=_read_domains(found, root),
     )
@@ -160,6 +165,7 @@ def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
         "env_vars": dict(manifest.env_vars),
         "secrets": [list(secret) for secret in manifest.secrets],
         "limits": dict(manifest.limits),
+        "quotas": dict(manifest.quotas),
         "outbound_allow": list(manifest.outbound_allow),
         "domains": list(manifest.domains),
     }
@@ -177,6 +183,7 @@ def manifest_from_json(record: Mapping[str, Any]) -> Manifest:
         env_vars=MappingProxyType(dict(record.get("env_vars", {}))),
         secrets=tuple(SecretBinding(*pair) for pair in record.get("secrets", ())),
         limits=MappingProxyType(dict(record.get("limits", {}))),
+        quotas=MappingProxyType(dict(record.get("quotas", {}))),
         outbound_allow=tuple(record.get("outbound_allow", ())),
         domains=tuple(record.get("domains", ())),
     )
@@ -282,7 +289,7 @@ def _read_secrets(
 def _read_limits(found: Findings, root: Table, limits: Limits) -> Mapping[str, float]:
     where = "[limits]"
     table = root.table(found, "limits", example="request_ms = 5000")
-    warn_unknown(found, where, table, tuple(LIMIT_KEYS))
+    warn_unknown(found, where, table, (*LIMIT_KEYS, *OF_FUNCTION))
     lowered: dict[str, float] = {}
     for key, (name, scale) in LIMIT_KEYS.items():
         if key not in table:
@@ -295,6 +302,27 @@ def _read_limits(found: Findings, root: Table, limits: Limits) -> Mapping[str, f
             found.mistake(f"{where} {key}: {value:,} is over this host's limit; write at most {most:.0f}.")
         else:
             lowered[name] = value / scale
+    return MappingProxyType(lowered)
+
+
+def _read_quotas(found: Findings, root: Table, quotas: Quotas) -> Mapping[str, float]:
+    """What [limits] has besides limits; that it is a table was seen to before."""
+    written = root.get("limits")
+    table: dict[str, Any] = written if isinstance(written, dict) else {}
+    lowered: dict[str, float] = {}
+    for name in OF_FUNCTION:
+        if name not in table:
+            continue
+        most = getattr(quotas, name)
+        try:
+            value = checked(name, table[name])
+        except ValueError as error:
+            found.mistake(f"[limits] {error}.")
+            continue
+        if value is None or (most is not None and value > most):
+            found.mistake(f"[limits] {name}: {table[name]:,} is over your quota; write at most {most:,}.")
+        else:
+            lowered[name] = value
     return MappingProxyType(lowered)
 
 

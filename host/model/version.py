@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 from host.model.limits import LIMITS, Limits
 from host.model.manifest import Manifest
+from host.model.quotas import DEFAULTS, Quotas
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -16,7 +17,7 @@ class Version:
 
     `actor_types` are the actor classes that the component exports; `artifact` is the path of the compiled component.
     `secrets` are the values of the manifest's [[secrets]] by binding, of those that have one; they are in no log.
-    `mark` is `mark_of` it.
+    `mark` is `mark_of` it. `quotas` are the tenant's; its manifest may lower some of them for the function.
     """
 
     tenant: str
@@ -32,6 +33,7 @@ class Version:
     limits: Limits = field(default=LIMITS)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     mark: int = 0
+    quotas: Quotas = field(default=DEFAULTS)
 
 
 def mark_of(function_id: str, number: int) -> int:

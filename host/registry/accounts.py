@@ -49,7 +49,7 @@ class Accounts:
         for key in self._store.read(ApiKeyRecord):
             self._keys.add(key, used.get(key.hash))
         if DEFAULT_TENANT not in self._tenants:
-            await self._changes.run(self._put(TenantRecord(DEFAULT_TENANT, self._clock.now())))
+            await self._changes.run(self.put(TenantRecord(DEFAULT_TENANT, self._clock.now())))
 
     # --- tenants ------------------------------------------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ class Accounts:
             if (there := self._tenants.get(tenant_id)) is not None:
                 gone = " It is being deleted; wait until that is done." if there.status == "deleting" else ""
                 raise Conflict(f"There is a tenant {tenant_id!r} already; choose another id.{gone}")
-            return await self._put(TenantRecord(tenant_id, self._clock.now()))
+            return await self.put(TenantRecord(tenant_id, self._clock.now()))
 
         return await self._changes.run(change())
 
@@ -98,7 +98,7 @@ class Accounts:
             raise Conflict(f"The tenant {tenant_id!r} is the operator's own: it can be neither suspended nor deleted.")
         if tenant.status == "deleting":
             raise Conflict(f"The tenant {tenant_id!r} is being deleted; that cannot be undone.")
-        return await self._put(replace(tenant, status=status, status_ms=self._clock.now()))
+        return await self.put(replace(tenant, status=status, status_ms=self._clock.now()))
 
     async def forget_tenant(self, tenant_id: str) -> None:
         """The last step of a deletion: its keys and its record. Nothing happens when it is gone already."""
@@ -116,7 +116,8 @@ class Accounts:
 
         await self._changes.run(change())
 
-    async def _put(self, tenant: TenantRecord) -> TenantRecord:
+    async def put(self, tenant: TenantRecord) -> TenantRecord:
+        """To be called within a change of the registry's."""
         await self._store.commit([store.put_tenant(tenant)])
         self._tenants[tenant.id] = tenant
         return tenant

@@ -10,6 +10,7 @@ again only when nothing is left under it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from host.model.errors import TenureError
 from host.registry.ports import ActorData
@@ -23,12 +24,19 @@ _log = get("registry.departures")
 
 
 class Departures:
-    """One per process."""
+    """One per process. `forget_use(tenant)` removes what was noted of its use."""
 
-    def __init__(self, registry: Registry, publisher: Publisher, actor_data: ActorData) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        publisher: Publisher,
+        actor_data: ActorData,
+        forget_use: Callable[[str], None] = lambda _tenant: None,
+    ) -> None:
         self._registry = registry
         self._publisher = publisher
         self._actor_data = actor_data
+        self._forget_use = forget_use
         self._running: dict[str, asyncio.Task[None]] = {}
         self._closed = False
 
@@ -70,6 +78,7 @@ class Departures:
         await registry.secrets.delete_all(tenant_id)
         await registry.domains.delete_all(tenant_id)
         await registry.replies.delete_all(tenant_id)
+        self._forget_use(tenant_id)
         await registry.accounts.forget_tenant(tenant_id)
         _log.info("tenant_deleted", tenant=tenant_id)
 

@@ -15,6 +15,7 @@ import orjson
 
 from host.model.limits import Limits
 from host.model.manifest import manifest_from_json, manifest_to_json
+from host.model.quotas import Quotas, to_json
 from host.model.version import Version
 from host.registry.serving import Change
 from host.registry.split import Part
@@ -38,7 +39,8 @@ def _parts(parts: Iterable[Part]) -> list[Any]:
 
 def _plain(version: Version) -> dict[str, Any]:
     plain = {field.name: getattr(version, field.name) for field in dataclasses.fields(version)}
-    return {**plain, "manifest": manifest_to_json(version.manifest), "limits": dataclasses.asdict(version.limits)}
+    limits, quotas = dataclasses.asdict(version.limits), to_json(version.quotas)
+    return {**plain, "manifest": manifest_to_json(version.manifest), "limits": limits, "quotas": quotas}
 
 
 def _version(plain: dict[str, Any]) -> Version:
@@ -47,6 +49,7 @@ def _version(plain: dict[str, Any]) -> Version:
             **plain,
             "manifest": manifest_from_json(plain["manifest"]),
             "limits": Limits(**plain["limits"]),
+            "quotas": Quotas(**plain["quotas"]),
             "actor_types": tuple(plain["actor_types"]),
         }
     )

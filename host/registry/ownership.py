@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from host.model.errors import Conflict, UsageError
+from host.model.errors import Conflict, QuotaReached
 from host.model.manifest import ACTOR_TYPE_CHARS_MAX, Manifest
 from host.model.manifest_tables import IDENTIFIER
 from host.registry.records import FunctionRecord, VersionRecord
@@ -44,16 +44,16 @@ def review(
     """Check a deployment of versions, each given as its manifest and its exported classes, against what is deployed of
     the tenant's `others`; `before` are the types that the function has now. Returns what is probably not meant.
 
-    Raises Conflict (a type has another owner), UsageError (too many types).
+    Raises Conflict (a type has another owner), QuotaReached (too many types).
     """
     types = list(dict.fromkeys(name for _, classes in wanted for name in types_of(classes)))
     owned = owners(others)
     if taken := conflicts(types, owned):
         raise Conflict(taken[0], details=taken)
     if len(owned) + len(types) > actor_types_max:
-        raise UsageError(
-            f"With this deployment you would have {len(owned) + len(types)} actor types; at most {actor_types_max} "
-            "are allowed. Delete a function or merge classes."
+        raise QuotaReached(
+            f"With this deployment you would have {len(owned) + len(types)} actor types, and your quota is "
+            f"{actor_types_max}. Delete a function or merge classes."
         )
     gone = set(before) - set(types)
     used = users(others, gone)

@@ -234,7 +234,10 @@ class Publisher:
         bundle = read_bundle(upload, folder, self.limits)
         registry = self._registry
         manifest, warnings = parse_manifest(
-            bundle.manifest_text, limits=registry.limits, tenant_limits=registry.tenant_limits
+            bundle.manifest_text,
+            limits=registry.quotas.limits_of(function.tenant),
+            tenant_limits=registry.tenant_limits,
+            quotas=registry.quotas.of(function.tenant),
         )
         if manifest.func_id is not None and manifest.func_id != function.id:
             raise ManifestError(

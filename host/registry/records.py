@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import orjson
@@ -29,12 +30,16 @@ SCOPES: tuple[Scope, ...] = ("read", "deploy", "admin")
 
 @dataclass(frozen=True, slots=True)
 class TenantRecord:
-    """`status_ms` is when it last changed its status. One that is "deleting" is gone but for what is still removed."""
+    """`status_ms` is when it last changed its status. One that is "deleting" is gone but for what is still removed.
+
+    `quotas`: those that its operator has set for it, by name (`model.quotas`).
+    """
 
     id: str
     created_ms: float
     status: TenantStatus = "active"
     status_ms: float | None = None
+    quotas: Mapping[str, float | None] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +201,7 @@ _DECODE: Mapping[str, Callable[[Any], Any]] = {
     "errors": tuple,
     "actor_types": tuple,
     "history": _deployments,
+    "quotas": MappingProxyType,
     "split": _shares,
 }
 
@@ -205,6 +211,8 @@ def encode(record: Record) -> bytes:
     fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
     if isinstance(record, VersionRecord):
         fields["manifest"] = manifest_to_json(record.manifest)
+    if isinstance(record, TenantRecord):
+        fields["quotas"] = dict(record.quotas)
     return orjson.dumps(fields)
 
 

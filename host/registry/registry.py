@@ -7,7 +7,7 @@ Invariants: labels are unique on the host; names are unique in a tenant; an acto
 version numbers are never used twice; a version never changes once it is `deploy_ok` or `deploy_failed`.
 
 Not here: how functions and versions are found (`catalog`), tenants and keys (`accounts`), what secrets hold
-(`secrets`), bundles and compiling (`publish`), blobs (`components`), the look-ups of the hot path (`serving`).
+(`secrets`), `quotas`, bundles and compiling (`publish`), blobs (`components`), what the hot path looks up (`serving`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from host.model.errors import Conflict, NotFound, UsageError
 from host.model.ids import FUNCTION_NAME
 from host.model.limits import LIMITS, TENANT_LIMITS, Limits, TenantLimits
 from host.model.manifest import Manifest
+from host.model.quotas import DEFAULTS, Quotas
 from host.model.version import Version
 from host.registry import deployments, ownership, store
 from host.registry.accounts import Accounts
@@ -31,6 +32,7 @@ from host.registry.domains import Domains
 from host.registry.labels import free_label
 from host.registry.ports import CompiledComponent, Durable, Resolver, Spread, nowhere
 from host.registry.pruning import Keep, Pruned, prune
+from host.registry.quotas import TenantQuotas
 from host.registry.records import FunctionRecord, FunctionStatus, Share, TenantRecord, TenantStatus, VersionRecord
 from host.registry.replies import KeptReplies
 from host.registry.sealing import KeyRing
@@ -59,16 +61,18 @@ class Registry:
         tenant_limits: TenantLimits = TENANT_LIMITS,
         base_domain: str = "localhost",
         resolver: Resolver | None = None,
+        quotas: Quotas = DEFAULTS,
     ) -> None:
-        self.limits = limits
         self.tenant_limits = tenant_limits
         self._store = store.Store(engine, committer)
         self._clock = clock
         self._changes = Changes()
         self.accounts = Accounts(self._store, self._changes, clock)
         self.replies = KeptReplies(self._store, clock)
-        self.secrets = Secrets(self._store, self._changes, self.accounts, ring, clock, tenant_limits, self._renew)
-        self.domains = Domains(self._store, self._changes, clock, base_domain, resolver, self._renew_domains)
+        parts = (self._store, self._changes, self.accounts)
+        self.secrets = Secrets(*parts, ring, clock, tenant_limits, self._renew)
+        self.quotas = TenantQuotas(*parts, limits, self._renew, quotas)
+        self.domains = Domains(self._store, self._changes, clock, base_domain, resolver, self._renew)
         self._catalog = catalog = Catalog()
         self._serving = Serving()
         self._spread = spread
@@ -133,28 +137,21 @@ class Registry:
 
         return await self._changes.run(change())
 
-    async def _renew(self, tenant: str, secret: str) -> None:
-        """What binds the secret gets its new value the way it gets a new version."""
+    async def _renew(self, tenant: str, secret: str | None = None) -> None:
+        """What serves, or of that what binds the secret, gets what is new the way it gets a new version: its secrets,
+        quotas and host names. What has nothing new stays the object it is (`serving`).
+        """
         for function in self.functions(tenant):
             parts = self._ready(function)
-            if any(one.name == secret for part in parts for one in part.version.manifest.secrets):
-                renewed = tuple(
-                    part._replace(version=replace(version, secrets=self.secrets.values(tenant, version.manifest)))
-                    for part in parts
-                    for version in (part.version,)
-                )
+            bound = {one.name for part in parts for one in part.version.manifest.secrets}
+            if parts and secret in (None, *bound):
+                renewed = tuple(part._replace(version=self._current(part.version)) for part in parts)
                 await self._change_serving(self._serves(function, renewed))
-
-    async def _renew_domains(self, tenant: str) -> None:
-        """Host names lead to those whose they are from now on."""
-        for function in self.functions(tenant):
-            if parts := self._ready(function):
-                await self._change_serving(self._serves(function, parts))
 
     # --- functions ----------------------------------------------------------------------------------------------------
 
     async def create_function(self, tenant: str, name: str, *, actor: bool = False) -> FunctionRecord:
-        """Raises UsageError (name, quota), Conflict (the name is taken), NotFound (tenant)."""
+        """Raises UsageError (name), QuotaReached, Conflict (the name is taken), NotFound (tenant)."""
         if not FUNCTION_NAME.fullmatch(name):
             raise UsageError(
                 f"{name[:60]!r} cannot be a function's name. Use at most 40 lower-case letters, digits and hyphens, "
@@ -165,10 +162,7 @@ class Registry:
             self.accounts.check_there(tenant)
             if self._catalog.has_name(tenant, name):
                 raise Conflict(f"There is a function {name!r} already. Choose another name or delete that one first.")
-            if len(self.functions(tenant)) >= self.tenant_limits.functions_max:
-                raise UsageError(
-                    f"You have {self.tenant_limits.functions_max} functions, the most allowed. Delete one."
-                )
+            self.quotas.check(tenant, "functions", len(self.functions(tenant)) + 1)
             function_id, label = free_label(name, self._catalog.labels)
             function = FunctionRecord(function_id, tenant, name, label, self._clock.now(), actor)
             await self._store.commit([store.put_function(function)])
@@ -216,7 +210,8 @@ class Registry:
                 tuple(warnings),
                 by=by,
             )
-            old = deployments.beyond_kept(function, self.versions(function_id), self.tenant_limits.versions_kept)
+            most = self.quotas.of(function.tenant).versions
+            old = deployments.beyond_kept(function, self.versions(function_id), most)
             changed = replace(function, next_number=version.number + 1)
             drops = [store.drop_version(function.tenant, one) for one in old]
             await self._store.commit([store.put_version(function.tenant, version), store.put_function(changed), *drops])
@@ -257,7 +252,7 @@ class Registry:
         """Make versions serve, new ones or some that did before; `by` is the label of the key that asked. `wanted` is
         `deployments.in_order`.
 
-        Raises Conflict (a version failed, an actor type has another owner), UsageError (quota), NotFound.
+        Raises Conflict (a version failed, an actor type has another owner), QuotaReached, NotFound.
         """
 
         async def change() -> Deployed:
@@ -268,7 +263,7 @@ class Registry:
                 deployments.check_not_failed(version)
             manifests = [version.manifest for version in versions]
             review = list(zip(manifests, (compiled.actors for compiled in wanted.values()), strict=True))
-            types_max = self.tenant_limits.actor_types_max
+            types_max = self.quotas.of(function.tenant).actor_types
             others = self._catalog.others(function)
             odd = ownership.review(function, review, before, others, types_max)
             names = tuple(dict.fromkeys(name for manifest in manifests for name in manifest.domains))
@@ -282,7 +277,7 @@ class Registry:
                     versions[at] = replace(done, warnings=(*version.warnings, *odd))
             function = deployments.deployed(function, tuple(wanted), self._clock.now(), by)
             parts = tuple(
-                Part(self._runnable(function, version, compiled.artifact), share.weight)
+                Part(self._current(runnable(function, version, compiled.artifact)), share.weight)
                 for version, (share, compiled) in zip(versions, wanted.items(), strict=True)
             )
             await self._settle(function, versions, self._serves(function, parts), writes)
@@ -334,7 +329,7 @@ class Registry:
         if function is None or any(share.version not in artifacts for share in deployments.shares(function)):
             return False
         parts = tuple(
-            Part(self._runnable(function, self.version(function_id, number), artifacts[number]), share.weight)
+            Part(self._current(runnable(function, self.version(function_id, number), artifacts[number])), share.weight)
             for share in deployments.shares(function)
             for number in (share.version,)
         )
@@ -356,9 +351,14 @@ class Registry:
         change = self._serving.change(function.label)
         return () if change is None else change.parts
 
-    def _runnable(self, function: FunctionRecord, version: VersionRecord, artifact: Path) -> Version:
-        values = self.secrets.values(function.tenant, version.manifest)
-        return replace(runnable(function, version, artifact, self.limits), secrets=values)
+    def _current(self, version: Version) -> Version:
+        """With the tenant's secrets and quotas as they are now."""
+        return replace(
+            version,
+            secrets=self.secrets.values(version.tenant, version.manifest),
+            quotas=self.quotas.of(version.tenant),
+            limits=version.manifest.apply_limits(self.quotas.limits_of(version.tenant)),
+        )
 
     def _serves(self, function: FunctionRecord, parts: tuple[Part, ...]) -> Change:
         """`parts` serve from now on; they are refused if the tenant is suspended, or the version in quarantine."""

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from host.model.ids import ActorId
-from host.model.limits import Limits
 from host.model.version import Version, mark_of
 from host.registry.records import FunctionRecord, VersionRecord
 from host.registry.split import Part, by_chance, heaviest, of_actor
@@ -48,8 +47,8 @@ class Change(NamedTuple):
         return () if self.reason else tuple(part.version for part in self.parts)
 
 
-def runnable(function: FunctionRecord, version: VersionRecord, artifact: Path, limits: Limits) -> Version:
-    """The version as other rooms get it; `limits` are the operator's, which the manifest may have lowered."""
+def runnable(function: FunctionRecord, version: VersionRecord, artifact: Path) -> Version:
+    """The version as other rooms get it, but for what is its tenant's."""
     return Version(
         tenant=function.tenant,
         function_id=function.id,
@@ -61,7 +60,6 @@ def runnable(function: FunctionRecord, version: VersionRecord, artifact: Path, l
         has_handler=version.has_handler,
         actor_types=version.actor_types,
         sdk=version.sdk,
-        limits=version.manifest.apply_limits(limits),
         mark=mark_of(function.id, version.number),
     )
 

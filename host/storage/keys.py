@@ -45,6 +45,7 @@ class Kind(IntEnum):
     SECRET = 0x25  # text tenant, text name -> JSON
     KEPT_REPLY = 0x26  # text tenant, rest hash -> JSON
     DOMAIN = 0x27  # text tenant, text host name -> JSON
+    USAGE = 0x28  # u32 day since 1970, text tenant, text function id -> JSON
 
 
 _STATE, _ACTOR, _ALARM, _DEAD_ALARM, _TENANT, _FUNCTION, _VERSION, _API_KEY = (
@@ -62,6 +63,7 @@ _STATE, _ACTOR, _ALARM, _DEAD_ALARM, _TENANT, _FUNCTION, _VERSION, _API_KEY = (
 )
 _API_KEY_USE, _SECRET, _KEPT_REPLY = (bytes([kind]) for kind in (Kind.API_KEY_USE, Kind.SECRET, Kind.KEPT_REPLY))
 _ACTOR_USE, _DOMAIN = bytes([Kind.ACTOR_USE]), bytes([Kind.DOMAIN])
+_USAGE = bytes([Kind.USAGE])
 _END = b"\x00\x01"
 _U64_MAX = (1 << 64) - 1
 
@@ -138,6 +140,16 @@ def decode_actor(key: bytes) -> ActorId:
     if key[:1] not in (_ACTOR, _DEAD_ALARM):
         raise ValueError("not the key of an actor")
     return _read_actor(key, 1)
+
+
+def actors_tenant(key: bytes) -> str:
+    """The tenant of an ACTOR key."""
+    (tenant,), _ = _read_texts(_expect(key, _ACTOR), 1, 1)
+    return tenant
+
+
+ACTORS: Range = under(_ACTOR)
+"""Those of all tenants."""
 
 
 # --- alarms -----------------------------------------------------------------------------------------------------------
@@ -254,6 +266,22 @@ def domain_key(tenant: str, name: str) -> bytes:
     return _DOMAIN + _text(tenant) + _text(name)
 
 
+def usage_key(day: int, tenant: str, function_id: str) -> bytes:
+    """Shape: 28, u32 day since 1970, text tenant, text function id."""
+    return _USAGE + day.to_bytes(4, "big") + _text(tenant) + _text(function_id)
+
+
+def usage_range(day: int, tenant: str | None = None) -> Range:
+    """What all functions used on a day, or those of a tenant."""
+    return under(_USAGE + day.to_bytes(4, "big") + (b"" if tenant is None else _text(tenant)))
+
+
+def decode_usage(key: bytes) -> tuple[str, str]:
+    """(tenant, function id)."""
+    (tenant, function_id), _ = _read_texts(_expect(key, _USAGE), 5, 2)
+    return tenant, function_id
+
+
 TENANTS: Range = under(_TENANT)
 FUNCTIONS: Range = under(_FUNCTION)
 VERSIONS: Range = under(_VERSION)
@@ -262,6 +290,7 @@ API_KEY_USES: Range = under(_API_KEY_USE)
 SECRETS: Range = under(_SECRET)
 KEPT_REPLIES: Range = under(_KEPT_REPLY)
 DOMAINS: Range = under(_DOMAIN)
+USAGE: Range = under(_USAGE)
 REGISTRY: Range = _TENANT, bytes([0x30])
 """All kinds of the registry, and those it may get."""
 

@@ -5,7 +5,7 @@ when a worker is replaced.
 
 Shape: a JSON object, a newline, then all lines of all functions, one after the other, with a newline between. The
 object: `lines` [[function id, lines, dropped], ...], `counts` {function id: {kind: [outcomes, wall s, CPU s, bytes in,
-bytes out, buckets]}}, `spans` [span, ...].
+bytes out, buckets, fetches, over]}}, `spans` [span, ...].
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ attributes, and what went wrong or ""."""
 
 
 class Counted:
-    """Sums over invocations of one kind. `outcomes`: how many ended how; `buckets`: see `histogram`."""
+    """Sums over invocations of one kind. `outcomes`: how many ended how; `buckets`: see `histogram`; `fetches`:
+    requests to the outside; `over`: how often something was refused, by quota.
+    """
 
-    __slots__ = ("buckets", "bytes_in", "bytes_out", "cpu_s", "outcomes", "wall_s")
+    __slots__ = ("buckets", "bytes_in", "bytes_out", "cpu_s", "fetches", "outcomes", "over", "wall_s")
 
     def __init__(self) -> None:
         self.outcomes: dict[str, int] = {}
@@ -35,6 +37,8 @@ class Counted:
         self.bytes_in = 0
         self.bytes_out = 0
         self.buckets: dict[int, int] = {}
+        self.fetches = 0
+        self.over: dict[str, int] = {}
 
     def add(self, outcome: str, wall_s: float, cpu_s: float, bytes_in: int, bytes_out: int) -> None:
         """One invocation."""
@@ -54,6 +58,9 @@ class Counted:
         self.bytes_in += other.bytes_in
         self.bytes_out += other.bytes_out
         histogram.add(self.buckets, other.buckets)
+        self.fetches += other.fetches
+        for quota, count in other.over.items():
+            self.over[quota] = self.over.get(quota, 0) + count
 
     @property
     def count(self) -> int:
@@ -61,12 +68,13 @@ class Counted:
 
     def to_json(self) -> list[Any]:
         buckets = [[bucket, count] for bucket, count in self.buckets.items()]
-        return [self.outcomes, self.wall_s, self.cpu_s, self.bytes_in, self.bytes_out, buckets]
+        sums = (self.wall_s, self.cpu_s, self.bytes_in, self.bytes_out)
+        return [self.outcomes, *sums, buckets, self.fetches, self.over]
 
     @classmethod
     def from_json(cls, stored: list[Any]) -> Counted:
         one = cls()
-        one.outcomes, one.wall_s, one.cpu_s, one.bytes_in, one.bytes_out, buckets = stored
+        one.outcomes, one.wall_s, one.cpu_s, one.bytes_in, one.bytes_out, buckets, one.fetches, one.over = stored
         one.buckets = dict(buckets)
         return one
 

@@ -57,7 +57,8 @@ class FunctionMetrics:
     def shown(self, function_id: str, minutes: int) -> dict[str, Any]:
         """Sums over the last `minutes`, the running one included, and those of each minute in which it was called.
 
-        `errors` are invocations that did not end well; times are milliseconds, percentiles null without any.
+        `errors` are invocations that did not end well; times are milliseconds, percentiles null without any; `outbound`
+        are requests to the outside, `over` counts what was refused, by quota.
         """
         function = self._functions.get(function_id) or _Function()
         first = int(self._clock.now() // _MINUTE_MS) - minutes + 1
@@ -67,7 +68,8 @@ class FunctionMetrics:
             if minute >= first:
                 total.merge(counted)
                 series.append({"minute_ms": minute * _MINUTE_MS, **_shown(counted)})
-        return {**_shown(total), "outcomes": total.outcomes, "series": series}
+        sums = {"outcomes": total.outcomes, "outbound": total.fetches, "over": total.over}
+        return {**_shown(total), **sums, "series": series}
 
 
 def _shown(counted: Counted) -> dict[str, Any]:

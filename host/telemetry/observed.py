@@ -12,10 +12,11 @@ from typing import Protocol
 
 from host.model.clock import Clock
 from host.model.limits import LOG_LIMITS, LogLimits
-from host.telemetry.batch import SpanRow, decode_batch
+from host.telemetry.batch import Counted, SpanRow, decode_batch
 from host.telemetry.journal import Journal
 from host.telemetry.log import get
 from host.telemetry.metrics import FunctionMetrics
+from host.telemetry.refusals import Refusals
 
 _log = get("telemetry.observed")
 
@@ -31,6 +32,10 @@ class SpanSink(Protocol):
         ...
 
 
+def _nothing(_function_id: str, _kind: str, _counted: Counted) -> None:
+    """Nobody adds up what functions use."""
+
+
 class Observed:
     """`functions()` are the ids of all that there are; without `spans` none are exported."""
 
@@ -44,6 +49,9 @@ class Observed:
     ) -> None:
         self.journal = Journal(folder, clock, functions, limits)
         self.metrics = FunctionMetrics(clock)
+        self.on_counted: Callable[[str, str, Counted], None] = _nothing
+        """Told (function id, kind of work, counts) of what comes."""
+        self._refusals = Refusals(self.journal, clock)
         self._functions = functions
         self.spans = spans
 
@@ -61,10 +69,14 @@ class Observed:
         for function_id, kind, counted in counts:
             if function_id in there:
                 self.metrics.add(function_id, kind, counted)
+                self.on_counted(function_id, kind, counted)
+                for quota, count in counted.over.items():
+                    self._refusals.add(function_id, quota, count)
         if spans and self.spans is not None:
             self.spans.offer(spans)
 
     def forget(self, function_id: str) -> None:
         """The function is deleted."""
+        self._refusals.forget(function_id)
         self.journal.forget(function_id)
         self.metrics.forget(function_id)

@@ -28,7 +28,7 @@ from host.model.ids import ActorId
 from host.model.limits import LOG_LIMITS, LogLimits
 from host.model.trace import Trace
 from host.model.version import Version
-from host.telemetry.batch import Counts, SpanRow, encode_batch
+from host.telemetry.batch import Counted, Counts, SpanRow, encode_batch
 from host.telemetry.waiting import Waiting
 
 HAND_ON_EVERY_S = 0.1
@@ -77,6 +77,20 @@ class Recorder:
         raw.append(ended)
         if len(raw) > RAW_MAX:
             self.digest()
+
+    def fetched(self, version: Version, actor: ActorId | None) -> None:
+        """A guest began a request to the outside."""
+        self._counts_of(version, actor).fetches += 1
+
+    def over(self, version: Version, quota: str) -> None:
+        """Something was refused because of a quota."""
+        over = self._counts_of(version, None).over
+        over[quota] = over.get(quota, 0) + 1
+
+    def _counts_of(self, version: Version, actor: ActorId | None) -> Counted:
+        if not self._raw and not self._counts:
+            self._on_first()
+        return self._counts.of(version.function_id, "request" if actor is None else "method")
 
     def logged(
         self, version: Version, actor: ActorId | None, kind: str, level: str, request_id: str, text: str

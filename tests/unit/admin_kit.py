@@ -28,11 +28,14 @@ from host.cluster.wire import decode_call, encode_answer
 from host.model.errors import ActorTypeNotFoundError
 from host.model.limits import HOST_LIMITS
 from host.model.message import HttpResponse
+from host.quotas.page import private_page
 from host.registry.departures import Departures
+from host.registry.usage import Usage
 from host.sandbox.instance import INVOKE
 from host.storage.layout import Layout
 from host.supervisor.actors import AllActors, ShardActors
 from host.supervisor.staff import Staff
+from host.supervisor.usage import AllUsage
 from host.telemetry.observed import Observed
 from tests.kit.conformity import check_reply
 from tests.unit.registry_kit import Host
@@ -103,6 +106,8 @@ def services_of(host: Host) -> AdminServices:
     async def counts() -> Mapping[int, Any]:
         return {}  # there is no worker
 
+    rows = Usage(host.engine, host.committer, host.clock, host.registry.by_id)
+    usage = AllUsage(host.registry, rows, private_page(), Staff(list), host.clock)
     return AdminServices(
         host.registry,
         host.publisher,
@@ -114,6 +119,7 @@ def services_of(host: Host) -> AdminServices:
         observed=Observed(host.folder / "logs", host.clock, host.registry.function_ids),
         counts=counts,
         backups=backups_of(host),
+        usage=usage,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from host.model.clock import ManualClock
 from host.model.errors import BundleError
 from host.model.limits import BundleLimits, TenantLimits
+from host.model.quotas import DEFAULTS, Quotas
 from host.registry.ports import Resolver
 from host.registry.publish import Publisher
 from host.registry.records import FunctionRecord, VersionRecord
@@ -89,8 +90,13 @@ class Host:
     """Registry, publisher and what they stand on. `restart` is a new process on the same disk."""
 
     def __init__(
-        self, folder: Path, tenant_limits: TenantLimits | None = None, bundle_limits: BundleLimits | None = None
+        self,
+        folder: Path,
+        tenant_limits: TenantLimits | None = None,
+        bundle_limits: BundleLimits | None = None,
+        quotas: Quotas = DEFAULTS,
     ) -> None:
+        self.quotas = quotas
         self.folder = folder
         self.tenant_limits = tenant_limits or TenantLimits()
         self.bundle_limits = bundle_limits or BundleLimits()
@@ -102,8 +108,15 @@ class Host:
     async def start(self) -> Host:
         self.committer = Committer(self.engine, self.clock)
         ring = open_key_ring(self.folder, self.given_key)
-        rooms = (self.engine, self.committer, self.clock)
-        self.registry = Registry(*rooms, ring=ring, tenant_limits=self.tenant_limits, resolver=self.resolver)
+        self.registry = Registry(
+            self.engine,
+            self.committer,
+            self.clock,
+            ring=ring,
+            tenant_limits=self.tenant_limits,
+            quotas=self.quotas,
+            resolver=self.resolver,
+        )
         self.blobs = BlobStore(self.folder / "blobs")
         self.compiler = LabelCompiler(self.folder / "cache")
         work = self.folder / "work"

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from host.admin import bodies
-from host.model.limits import BUNDLE_LIMITS, TenantLimits
+from host.model.limits import BUNDLE_LIMITS
 from host.model.manifest import LIMIT_KEYS
+from host.model.quotas import Quotas
 from host.registry.records import DEFAULT_TENANT
 from tests.unit.admin_kit import Api, api_of
 from tests.unit.registry_kit import Host, bundle, component, manifest
@@ -22,7 +23,7 @@ UPLOAD_BYTES_MAX = 100_000
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
     limits = replace(BUNDLE_LIMITS, compressed_bytes_max=UPLOAD_BYTES_MAX)
-    host = await Host(tmp_path, TenantLimits(functions_max=3), limits).start()
+    host = await Host(tmp_path, bundle_limits=limits, quotas=Quotas(functions=3)).start()
     yield host
     await host.stop()
 

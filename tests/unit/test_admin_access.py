@@ -64,6 +64,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/keys": {"json": {"name": "fresh"}},
     "POST /v1/tenants": {"json": {"id": "fresh"}},
     "POST /v1/tenants/<tenant>/keys": {"json": {"name": "fresh"}},
+    "PATCH /v1/tenants/<tenant>/quotas": {"json": {"functions": 5}},
 }
 NAMES_AN_ACTOR = {"POST /v1/alarms/retry", *(route for route, sent in BODIES.items() if "query_string" in sent)}
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from host.model.errors import Conflict, HostError, NotFound, StorageBroken, UsageError
-from host.model.limits import TenantLimits
+from host.model.errors import Conflict, HostError, NotFound, QuotaReached, StorageBroken, UsageError
+from host.model.quotas import Quotas
 from host.registry.auth import KEY
 from host.registry.first_start import OPERATOR_KEY_FILE, ensure_operator_key
 from host.registry.labels import free_label
@@ -20,7 +20,7 @@ from tests.unit.registry_kit import Host
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    host = await Host(tmp_path, TenantLimits(functions_max=3)).start()
+    host = await Host(tmp_path, quotas=Quotas(functions=3)).start()
     yield host
     await host.stop()
 
@@ -94,7 +94,7 @@ async def test_a_bad_function_name_is_refused(host: Host, name: str) -> None:
 async def test_a_tenant_has_at_most_its_number_of_functions(host: Host) -> None:
     for name in ("a", "b", "c"):
         await host.registry.create_function(DEFAULT_TENANT, name)
-    with pytest.raises(UsageError, match="the most allowed"):
+    with pytest.raises(QuotaReached, match="your quota is 3"):
         await host.registry.create_function(DEFAULT_TENANT, "d")
 
 

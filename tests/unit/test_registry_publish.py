@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from host.model.errors import BundleError, HostError, ManifestError, NotFound, Unavailable
-from host.model.limits import TenantLimits
+from host.model.quotas import Quotas
 from host.model.version import Version
 from host.registry.publish import COMPILER_FAILED, NOT_COMPILED, NOTHING_EXPORTED
 from host.registry.records import DEFAULT_TENANT, FunctionRecord
@@ -20,7 +20,7 @@ from tests.unit.registry_kit import Host, bundle, component, manifest
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    host = await Host(tmp_path, TenantLimits(versions_kept=3, actor_types_max=2)).start()
+    host = await Host(tmp_path, quotas=Quotas(versions=3, actor_types=2)).start()
     yield host
     await host.stop()
 

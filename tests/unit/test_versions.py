@@ -12,7 +12,7 @@ import pytest
 from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
 from host.model.errors import Conflict, NotFound, Unavailable
-from host.model.limits import TenantLimits
+from host.model.quotas import Quotas
 from host.registry.deployments import HISTORY_MAX, history
 from host.registry.records import DEFAULT_TENANT, FunctionRecord, Share, VersionRecord, decode, encode
 from tests.unit.admin_kit import Api
@@ -23,7 +23,7 @@ KEPT = 3
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    host = await Host(tmp_path, TenantLimits(versions_kept=KEPT)).start()
+    host = await Host(tmp_path, quotas=Quotas(versions=KEPT)).start()
     yield host
     await host.stop()
 

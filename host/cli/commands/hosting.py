@@ -77,6 +77,7 @@ WORKERS_MAX = 128
     help="Folder that backups are kept in (DATA/backups).",
 )
 @click.option("--dns", type=ADDRESS, help="DNS server to ask about tenants' host names (the machine's).")
+@click.option("--quota", "quotas", multiple=True, metavar="NAME=VALUE", help="Quota of each tenant; may be repeated.")
 @click.option("--reload", "replace", is_flag=True, help="Replace the workers of the host that runs on --data.")
 def serve(
     data: Path,
@@ -94,6 +95,7 @@ def serve(
     trace_share: float,
     backups: Path | None,
     dns: Any,
+    quotas: tuple[str, ...],
     replace: bool,
 ) -> None:
     """Run a host until it is stopped."""
@@ -105,6 +107,7 @@ def serve(
         ServeConfig,
         check_open_metrics,
         host_limits,
+        host_quotas,
         permitted_networks,
         secrets_key,
         trusted_proxies,
@@ -117,6 +120,7 @@ def serve(
         limits = host_limits(max_activations, activation_idle_seconds)
         permitted, proxies = permitted_networks(), trusted_proxies()
         workers = worker_count(workers)
+        of_tenants = host_quotas(quotas)
     except ValueError as error:
         raise CliError(str(error)) from None
     config = ServeConfig(
@@ -135,6 +139,7 @@ def serve(
         trace_share=trace_share,
         trusted_proxies=proxies,
         dns=dns,
+        quotas=of_tenants,
         secrets_key=secrets_key(),
         backups=backups,
     )

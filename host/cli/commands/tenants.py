@@ -9,6 +9,7 @@ import click
 from host.cli import settings
 from host.cli.client import AdminClient
 from host.cli.commands.keys import create_options, expires_at, show_keys, show_new_key
+from host.cli.commands.quotas import quotas
 from host.cli.console import confirm, counted, say, say_json, say_table
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -18,7 +19,7 @@ _FIELDS = ("id", "status", "status_since", "created_at", "functions", "keys", "s
 
 @click.group("admin")
 def admin() -> None:
-    """For the operator of the host: tenants, their keys, the key of all secrets."""
+    """For the operator of the host: tenants, their keys and quotas, the key of all secrets."""
 
 
 @admin.group("tenants")
@@ -94,6 +95,9 @@ def delete(tenant: str, yes: bool) -> None:
     confirm(f"Delete tenant '{tenant}' for good, with {what}?", yes)
     client.delete_tenant(tenant)
     say(f"Tenant '{tenant}' is deleted.")
+
+
+admin.add_command(quotas)
 
 
 @admin.group("keys")

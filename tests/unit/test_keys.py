@@ -112,6 +112,7 @@ def test_no_kind_lies_in_the_range_of_another(actor: ActorId, due_ms: int, diges
         Kind.SECRET: keys.secret_key(actor.tenant, actor.type),
         Kind.DOMAIN: keys.domain_key(actor.tenant, actor.name),
         Kind.KEPT_REPLY: keys.kept_reply_key(actor.tenant, digest),
+        Kind.USAGE: keys.usage_key(1, actor.tenant, actor.type),
     }
     assert set(by_kind) == set(Kind), "a kind without a key here"
     for kind, key in by_kind.items():

@@ -243,7 +243,7 @@ class Worker:
             },
         }
 
-    async def _used(self, tenant: str) -> dict[str, Any]:
+    async def _used(self, tenant: Any) -> dict[str, Any]:
         """See `supervisor.usage`."""
         stored = self.meters.stored
         opening = any(number not in self.cluster.shards for number in self.cluster.own)

@@ -116,8 +116,7 @@ class Worker:
         self.copies = ShardCopies(self._engines_there, len(self.cluster.own), self.scheduler, self.clock)
         changing = {**alarms.answering(every), **actors.answering(), Kind.ERASE: self._erase}
         questions = {**self.copies.held_back(changing), **self.copies.answering()}
-        counts = {Kind.STATUS: self._status, Kind.COUNTS: self._counts, Kind.USED: self._used}
-        desk = Desk({**counts, **questions})
+        desk = Desk({Kind.STATUS: self._status, Kind.COUNTS: self._counts, Kind.USED: self._used, **questions})
         stack.push_async_callback(desk.close)
         self.answers = {
             **desk.handlers,

@@ -94,9 +94,13 @@ def test_every_list_is_asked_for_in_pages_and_every_write_may_be_done_once() -> 
 
 
 def test_the_codes_of_errors_are_those_of_the_status_they_come_with() -> None:
-    assert set(ERRORS[422]) == set(
-        "actor_failed idempotency_key_reused invalid_bundle invalid_manifest quota_reached".split()
-    )
+    assert ERRORS[422] == [
+        "actor_failed",
+        "idempotency_key_reused",
+        "invalid_bundle",
+        "invalid_manifest",
+        "quota_reached",
+    ]
     entry = DOCUMENT["components"]["schemas"]["NotFoundErrors"]["properties"]["errors"]["items"]
     assert entry["allOf"][1]["properties"]["code"] == {"enum": ["not_found"]}
 

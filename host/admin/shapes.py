@@ -50,7 +50,7 @@ class LogLine(TypedDict):
     type: Literal["console", "error", "invocation", "notice"]
     level: Literal["debug", "info", "warn", "error"]
     instance: Annotated[str, Meta(description="`handler`, or type and name of an actor, such as `Account/bob`.")]
-    version: int
+    version: NotRequired[Annotated[int, Meta(description="Not in a notice.")]]
     request_id: str
     cursor: Annotated[str, Meta(description="What comes after this line is asked for with it.")]
     text: NotRequired[str]

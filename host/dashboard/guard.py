@@ -27,7 +27,7 @@ from host.model.clock import Clock
 Reply = QuartResponse | PlainResponse | str | tuple[str, int]
 
 EXTENSION = "tenure-dashboard"
-OPEN = {"session.sign_in", "session.try_key", "static"}
+OPEN = {"session.sign_in", "session.try_key", "root", "static"}
 """Endpoints without a session."""
 FRAGMENTS = "x-fragment"
 """A request with this header is a script's: it cannot use a page to sign in on."""

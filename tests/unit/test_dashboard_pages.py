@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 from quart import Quart
 from quart.wrappers import Response
@@ -16,6 +17,7 @@ from quart.wrappers import Response
 from host.admin.app import create_admin_app
 from host.dashboard import attempts, sessions
 from host.dashboard.app import create_dashboard
+from host.dashboard.mount import WithDashboard
 from host.model.ids import ActorId
 from host.registry.records import DEFAULT_TENANT, SCOPES, Scope
 from host.storage import keys
@@ -358,6 +360,19 @@ async def test_a_secrets_name_is_shown_and_its_value_is_on_no_page(host: Host, a
     visitor = await visitor_with(host)
     texts = [await visitor.get(path) for path in PAGES]
     assert not any("value of acme" in text for text in texts)
+
+
+async def test_a_browser_is_sent_to_the_dashboard_and_all_else_is_the_admin_api(host: Host, acme: Owned) -> None:
+    app = WithDashboard(create_admin_app(services_of(host)), host.clock)
+    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://admin.test") as client:
+        browser = await client.get("/", headers={"accept": "text/html,*/*;q=0.8"})
+        assert (browser.status_code, browser.headers["location"]) == (303, "/dashboard/")
+        for path in ("/", "/dashboards", "/v1/whoami"):
+            reply = await client.get(path)
+            assert reply.status_code in (401, 404)
+            assert reply.json()["errors"]
+        assert (await client.get("/dashboard")).headers["location"].startswith("/dashboard")
 
 
 async def test_a_form_that_asks_first_does_nothing_before_the_answer(host: Host, acme: Owned) -> None:

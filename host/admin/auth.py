@@ -8,12 +8,12 @@ from quart import g, request
 
 from host.admin.access import need_of
 from host.admin.services import services
-from host.model.errors import Forbidden, Unauthorized
+from host.model.errors import Forbidden, TooManyAttempts, Unauthorized
 from host.registry.records import ApiKeyRecord
 
 
 def authorize() -> None:
-    """Before every request that is for a route. Raises Unauthorized, Forbidden."""
+    """Before every request that is for a route. Raises Unauthorized, TooManyAttempts, Forbidden."""
     if request.url_rule is None:
         return  # it is answered that there is no such route
     if request.url_rule.rule == "/metrics" and services().metrics_open:
@@ -37,14 +37,19 @@ def _authenticated() -> tuple[ApiKeyRecord, str]:
     if scheme.lower() != "bearer":
         raise Unauthorized('The authorization header has to be "Bearer" and an API key.')
     bearer = text.strip()
-    registry = services().registry
+    registry, tries = services().registry, services().tries
+    address = request.remote_addr or ""
+    if not tries.may(address, bearer):
+        raise TooManyAttempts("Very many API keys that are not known here came from your address. Wait a second.")
     key = registry.authenticate(bearer)
     tenant = None if key is None else registry.accounts.tenant(key.tenant)
     if key is None or tenant is None or tenant.status == "deleting":
+        tries.failed(address)
         raise Unauthorized(
             "This API key is not known here: it is mistyped, was revoked or has expired. "
             "Get another one from your tenant's or the host's operator."
         )
+    tries.worked(address, bearer)
     if tenant.status == "suspended":
         raise Forbidden(f"The tenant {tenant.id!r} is suspended. Ask the host's operator.")
     return key, bearer

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from quart import current_app
 
+from host.admin.tries import Tries
 from host.backup.backups import Backups
+from host.model.clock import SystemClock
 from host.registry.departures import Departures
 from host.registry.publish import Publisher
 from host.registry.registry import Registry
@@ -52,6 +54,7 @@ class AdminServices:
     metrics_open: bool = False
     backups: Backups | None = None
     stacks: Stacks | None = None
+    tries: Tries = field(default_factory=lambda: Tries(SystemClock()))
 
     async def with_stacks(self, function_id: str, lines: list[Entry]) -> list[Entry]:
         """Lines of a function's log with places in its author's sources, where that can be known."""

@@ -18,10 +18,10 @@ from quart.wrappers import Response as QuartResponse
 from werkzeug.wrappers import Response as PlainResponse
 
 from host.dashboard.api import Api, ApiError, Query
-from host.dashboard.attempts import Attempts
 from host.dashboard.mount import PREFIX
 from host.dashboard.sessions import LIFE_S, Session, Sessions
 from host.dashboard.visitor import Network, Visitor, visitor
+from host.model.attempts import Attempts
 from host.model.clock import Clock
 
 Reply = QuartResponse | PlainResponse | str | tuple[str, int]

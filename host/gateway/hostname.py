@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 _REMEMBERED_MAX = 4096
+PORT_MAX = 65_535
 
 
 class HostNames:
@@ -46,6 +47,6 @@ def _name(host: bytes) -> str:
     """In lower case, without port and trailing dot."""
     name = host.decode("latin-1").lower()
     head, colon, port = name.rpartition(":")
-    if colon and (port.isdecimal() or not port):
+    if colon and (not port or (port.isdecimal() and len(port) <= 5 and int(port) <= PORT_MAX)):
         name = head
     return name.removesuffix(".")

@@ -63,6 +63,10 @@ class Conflict(UsageError):
     code, title, http_status = "conflict", "Conflict", 409
 
 
+class TooManyAttempts(UsageError):
+    code, title, http_status, retryable = "too_many_attempts", "Too many attempts", 429, True
+
+
 class TooLarge(UsageError):
     code, title, http_status = "too_large", "Too large", 413
 

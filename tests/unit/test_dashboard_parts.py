@@ -6,11 +6,12 @@ from ipaddress import ip_network
 
 import pytest
 
-from host.dashboard import attempts, charts, sessions, words
-from host.dashboard.attempts import Attempts
+from host.dashboard import charts, sessions, words
 from host.dashboard.charts import Minute
 from host.dashboard.sessions import Sessions
 from host.dashboard.visitor import Visitor, visitor
+from host.model import attempts
+from host.model.attempts import Attempts
 from host.model.clock import ManualClock
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))

@@ -41,7 +41,18 @@ def test_a_label_is_found_whatever_the_case_port_and_trailing_dot(host: bytes) -
 
 @pytest.mark.parametrize(
     "host",
-    [b"", b"localhost", b".localhost", b"x.a-1.localhost", b"a-1.example.com", b"alocalhost", b"[::1]:8787", b"\xff"],
+    [
+        b"",
+        b"localhost",
+        b".localhost",
+        b"x.a-1.localhost",
+        b"a-1.example.com",
+        b"alocalhost",
+        b"[::1]:8787",
+        b"\xff",
+        b"a-1.localhost:65536",
+        b"a-1.localhost:x",
+    ],
 )
 def test_other_hosts_have_no_label(host: bytes) -> None:
     assert HostNames("localhost").label(host) is None

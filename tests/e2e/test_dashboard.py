@@ -166,6 +166,8 @@ PAGES = {
     "alarms-waiting": "/alarms?state=waiting",
     "not-found": "/functions/nobody",
 }
+VARIANTS = {"newcomer", "actors-of-a-type", "alarms-waiting", "not-found", "empty"}
+"""Of pages that are photographed in full otherwise: two pictures are enough."""
 OPERATORS_PAGES = {"tenants": "/tenants", "tenant": "/tenants/acme", "workers": "/workers", "empty": "/"}
 
 
@@ -177,7 +179,8 @@ async def photograph(page: Page, name: str) -> None:
             "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
         assert inner <= outer, f"{name} is {inner} px wide in a window of {outer}"
-        for scheme in ("light", "dark"):
+        schemes = ("light", "dark") if name not in VARIANTS else ("light",) if width == "wide" else ("dark",)
+        for scheme in schemes:
             await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             await page.screenshot(path=PICTURES / f"{name}-{width}-{scheme}.png")
 

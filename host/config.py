@@ -64,6 +64,12 @@ class ServeConfig:
     """Whether /metrics asks for no key; the admin API has to be on loopback then."""
     trusted_proxies: tuple[Network, ...] = ()
     """Proxies before the admin server, whose X-Forwarded-For and X-Forwarded-Proto the dashboard believes."""
+    tls_listen: Address | None = None
+    """Where functions are served with TLS, besides; None: nowhere."""
+    tls_cert: Path | None = None
+    """The folder of certificates and keys; it is there when `tls_listen` is."""
+    tls_digest: str = ""
+    """Tells the certificates that were read from others (`gateway.certificates`)."""
     dns: Address | None = None
     """Whom to ask for the TXT records of tenants' host names; None: those that the machine asks."""
     quotas: Quotas = DEFAULTS
@@ -84,7 +90,10 @@ class ServeConfig:
         return self.data_dir.absolute() / "compiled"
 
 
-_AS_THEY_ARE = ("base_domain", "confine", "edge_server", "workers", "invocation_logs", "otlp_endpoint", "trace_share")
+_AS_THEY_ARE = (
+    "base_domain", "confine", "edge_server", "workers", "invocation_logs", "otlp_endpoint", "trace_share",
+    "tls_digest",
+)  # fmt: skip
 
 
 def config_to_json(config: ServeConfig) -> dict[str, Any]:
@@ -94,6 +103,7 @@ def config_to_json(config: ServeConfig) -> dict[str, Any]:
         "data_dir": str(config.data_dir.absolute()),
         "listen": list(config.listen),
         "admin": list(config.admin),
+        "tls_listen": None if config.tls_listen is None else list(config.tls_listen),
         "limits": asdict(config.limits),
         "outbound_permitted": [str(network) for network in config.outbound_permitted],
     }
@@ -106,6 +116,7 @@ def config_from_json(stored: Mapping[str, Any]) -> ServeConfig:
             "data_dir": Path(stored["data_dir"]),
             "listen": Address(*stored["listen"]),
             "admin": Address(*stored["admin"]),
+            "tls_listen": None if stored["tls_listen"] is None else Address(*stored["tls_listen"]),
             "limits": HostLimits(**stored["limits"]),
             "outbound_permitted": tuple(ip_network(name) for name in stored["outbound_permitted"]),
         }
@@ -172,6 +183,18 @@ def check_open_metrics(admin: Address) -> None:
         if admin.host == "localhost" or ip_address(admin.host).is_loopback:
             return
     raise ValueError(f"--metrics-open needs the admin API on a loopback address, and --admin is {admin}")
+
+
+TLS_WORKERS_MAX = 120
+"""A worker gets the listening sockets of all in one message, which carries 253 at most."""
+
+
+def check_tls(listen: Address | None, certificates: Path | None, workers: int) -> None:
+    """Raises ValueError for a half of what TLS needs, or for more workers than there can be with it."""
+    if (listen is None) != (certificates is None):
+        raise ValueError("--tls-listen and --tls-cert go together: name both, or none")
+    if listen is not None and workers > TLS_WORKERS_MAX:
+        raise ValueError(f"with TLS there can be {TLS_WORKERS_MAX} workers at most, and --workers is {workers}")
 
 
 def secrets_key(environ: Mapping[str, str] = os.environ) -> str:

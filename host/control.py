@@ -73,6 +73,7 @@ class Control:
         self._given_page = page
         self.listen_url = ""
         self.admin_url = ""
+        self.tls_url = ""
         self.operator_key = ""
         self.new_operator_key = False
         self.layout: Layout

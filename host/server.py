@@ -14,6 +14,7 @@ import asyncio
 import errno
 import gc
 import importlib.metadata
+import os
 import signal
 import socket
 import sys
@@ -29,6 +30,7 @@ from host.cluster.link import CONTROL, Handlers
 from host.cluster.peer import Peer, listen
 from host.config import Address, ServeConfig, config_to_json
 from host.control import GRACE_S, Control
+from host.gateway.certificates import digest_of, read_pairs, sealed
 from host.gateway.serve import listening_socket, new_event_loop
 from host.model.clock import Clock, SystemClock
 from host.model.errors import TenureError
@@ -97,7 +99,12 @@ class Host:
         """Open the two ports. Raises OSError when an address cannot be had."""
         sock = listening_socket(*self.config.listen)
         self.control.listen_url = f"http://{self.config.listen._replace(port=sock.getsockname()[1])}"
-        edge = self.worker.edge(sock)
+        secure = None
+        if self.config.tls_listen is not None and self.config.tls_cert is not None:
+            self.worker.use_certificates(await asyncio.to_thread(read_pairs, self.config.tls_cert))
+            secure = listening_socket(*self.config.tls_listen)
+            self.control.tls_url = f"https://{self.config.tls_listen._replace(port=secure.getsockname()[1])}"
+        edge = self.worker.edge(sock, secure)
         await edge.start()
         stack.push_async_callback(edge.stop, GRACE_S)
         await self.control.listen(stack, listening_socket(*self.config.admin))
@@ -123,10 +130,13 @@ class _ControlProcess:
         self.config = config
         self.control = Control(config, SystemClock())
         self._nursery = nursery
+        self._certificates: int | None = None
+        self._reloads: set[asyncio.Task[int]] = set()
         self._supervisor: Supervisor
 
     async def start(self, stack: AsyncExitStack) -> None:
         """Raises OpenError, OSError, LibraryError, StartFailed, NurseryLost."""
+        await self._read_certificates()
         config, control = self.config, self.control
         await control.build(stack)
         admin = listening_socket(*config.admin)
@@ -136,9 +146,12 @@ class _ControlProcess:
             control.free_rows()
         sockets = await self._sockets(found)
         control.listen_url = f"http://{config.listen._replace(port=sockets[0].getsockname()[1])}"
+        if config.tls_listen is not None:
+            control.tls_url = f"https://{config.tls_listen._replace(port=sockets[-1].getsockname()[1])}"
         handlers: Handlers = {Kind.NOTED: control.noted}
         marks = open_marks(run, config.workers)
-        supervisor = Supervisor(self._spec, sockets, self._nursery, control.staff, handlers, marks, control.quarantine)
+        rooms = (self._nursery, control.staff, handlers, marks, control.quarantine)
+        supervisor = self._supervisor = Supervisor(self._spec, sockets, *rooms, config.workers, self._sealed)
         control.staff.on_silent = supervisor.silent
         control.workers = supervisor.shown
         adopted = {one.spec.slot: WorkerHandle(one.spec, one.born, control.staff, handlers) for one in found}
@@ -149,11 +162,40 @@ class _ControlProcess:
         control.egress = egress.status
         stack.push_async_callback(supervisor.stop)
         await supervisor.start(adopted)
-        desk = Desk({Kind.RELOAD: lambda _question: supervisor.reload()})
+        desk = Desk({Kind.RELOAD: lambda _question: self._reload()})
         stack.push_async_callback(desk.close)
         commands = await listen(run / CONTROL_SOCKET, CONTROL, desk.handlers)
         stack.callback(commands.close)
         await control.listen(stack, admin)
+
+    async def _read_certificates(self) -> None:
+        """Raises UsageError; then those that were read before stay."""
+        if self.config.tls_cert is None:
+            return
+        pairs = await asyncio.to_thread(read_pairs, self.config.tls_cert)
+        before, self._certificates = self._certificates, sealed(pairs)
+        if before is not None:
+            os.close(before)
+        self.config = replace(self.config, tls_digest=digest_of(pairs))
+
+    def _sealed(self) -> list[int]:
+        return [] if self._certificates is None else [self._certificates]
+
+    async def _reload(self) -> int:
+        """Raises UsageError (a certificate), StartFailed."""
+        await self._read_certificates()
+        return await self._supervisor.reload()
+
+    def hang_up(self) -> None:
+        """SIGHUP: as `tenure serve --reload`, whose complaints go to the log."""
+        task = asyncio.get_running_loop().create_task(self._reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloaded)
+
+    def _reloaded(self, task: asyncio.Task[int]) -> None:
+        self._reloads.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("not_reloaded", why=error.detail if isinstance(error, TenureError) else str(error))
 
     def _spec(self, slot: int, token: str) -> Spec:
         layout, version = self.control.layout, importlib.metadata.version("tenure")
@@ -172,15 +214,21 @@ class _ControlProcess:
 
     async def _sockets(self, found: list[Found]) -> list[socket.socket]:
         """The listening sockets of all slots: those of workers that are there, if they are what is wanted now."""
-        config = self.config
+        config, wanted = self.config, config_to_json(self.config)
+        addresses = [config.listen, *([config.tls_listen] if config.tls_listen is not None else [])]
         for one in found:
-            if Address(*one.spec.config["listen"]) == config.listen:
+            if all(one.spec.config.get(name) == wanted[name] for name in ("listen", "tls_listen")):
                 sockets = await adoption.listening_sockets(one)
-                if len(sockets) == config.workers:
+                if len(sockets) == config.workers * len(addresses):
                     return sockets
-        with listening_socket(*config.listen) as probe:  # alone: nobody else listens there
-            port = probe.getsockname()[1]
-        return [listening_socket(config.listen.host, port, shared=True) for _ in range(config.workers)]
+        return [sock for address in addresses for sock in _of_all_slots(address, config.workers)]
+
+
+def _of_all_slots(address: Address, workers: int) -> list[socket.socket]:
+    """Raises OSError."""
+    with listening_socket(*address) as probe:  # alone: nobody else listens there
+        port = probe.getsockname()[1]
+    return [listening_socket(address.host, port, shared=True) for _ in range(workers)]
 
 
 async def _serve(config: ServeConfig, nursery: Nursery) -> None:
@@ -192,6 +240,7 @@ async def _serve(config: ServeConfig, nursery: Nursery) -> None:
         stack.callback(nursery.close)
         process = _ControlProcess(config, nursery)
         await process.start(stack)
+        loop.add_signal_handler(signal.SIGHUP, process.hang_up)
         _announce(process.control)
         for sentence in await process.control.not_confined():
             print(f"Warning: {sentence}", file=sys.stderr)
@@ -238,6 +287,8 @@ async def _reload(path: Path) -> int:
 
 def _announce(control: Control) -> None:
     data, key_file = control.config.data_dir, control.config.data_dir / OPERATOR_KEY_FILE
+    if control.tls_url:
+        print(f"TLS        {control.tls_url}")
     print(f"Functions  {control.function_url('NAME-ID')}\nAdmin API  {control.admin_url}\nData       {data}")
     if control.new_operator_key:
         print(f"A new operator key is in {key_file}. Use it: tenure auth api-key set $(cat {key_file})")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -29,7 +30,8 @@ from host.cluster.shard import Shard
 from host.config import EdgeServer, ServeConfig
 from host.confine.process import Confined
 from host.gateway.app import Gateway
-from host.gateway.serve import AsgiApp, Edge, UvicornEdge
+from host.gateway.certificates import Pair, context_of
+from host.gateway.serve import Edge, Edges, UvicornEdge
 from host.invoke.pool import HandlerPool
 from host.model.clock import Clock
 from host.model.errors import Unavailable
@@ -50,6 +52,9 @@ from host.supervisor import alarms
 from host.supervisor.actors import ShardActors
 from host.supervisor.asking import NO_ANSWER, Desk
 from host.telemetry.recorder import Recorder
+
+PROTOCOLS: Mapping[EdgeServer, Sequence[str]] = {"uvicorn": ("http/1.1",), "hypercorn": ("h2", "http/1.1")}
+"""What each edge offers those who come with TLS."""
 
 IN_ONE_PROCESS = Confined(missing=("nothing is confined: guests run in the same process as all else",))
 
@@ -93,6 +98,7 @@ class Worker:
         self.handlers: HandlerPool
         self._worlds: Worlds
         self._edge_of = _edge_of(config.edge_server)
+        self._tls: ssl.SSLContext | None = None
 
     async def build(self, stack: AsyncExitStack) -> None:
         """Start every room but the shards and the edge. `stack` is told how to stop them all."""
@@ -169,9 +175,16 @@ class Worker:
             admit=self.meters.admit,
         )
 
-    def edge(self, sock: socket.socket) -> Edge:
-        """What takes requests from `sock` once it is started."""
-        return self._edge_of(self.gateway(), sock)
+    def use_certificates(self, pairs: Sequence[Pair]) -> None:
+        """For `edge`; before the process is confined."""
+        self._tls = context_of(pairs, PROTOCOLS[self.config.edge_server])
+
+    def edge(self, sock: socket.socket, tls: socket.socket | None = None) -> Edge:
+        """What takes requests from `sock`, and from `tls` with TLS, once it is started."""
+        plain = self._edge_of(self.gateway(), sock)
+        if tls is None:
+            return plain
+        return Edges([plain, self._edge_of(self.gateway(), tls, tls=self._tls)])
 
     def _retire(self, old: Versions, new: Versions) -> None:
         kept = {version.artifact for version in new}
@@ -270,7 +283,7 @@ class Worker:
         }
 
 
-def _edge_of(server: EdgeServer) -> Callable[[AsgiApp, socket.socket], Edge]:
+def _edge_of(server: EdgeServer) -> Callable[..., Edge]:
     """Imported while a worker process may still read any file; only where it is asked for."""
     if server == "uvicorn":
         return UvicornEdge

@@ -29,6 +29,7 @@ from host.cluster.link import CONTROL, Link, LinkRefused
 from host.cluster.peer import Peer, bound, listen
 from host.config import config_from_json
 from host.confine.process import ConfineError, Needs, confine
+from host.gateway.certificates import unsealed
 from host.gateway.serve import Edge, new_event_loop
 from host.model.clock import SystemClock
 from host.quotas.page import open_page
@@ -54,9 +55,11 @@ _log = log.get("worker")
 
 
 class WorkerProcess:
-    """See the module. `sockets` are the listening sockets of all slots, by slot."""
+    """See the module. `sockets` are the listening sockets of all slots, by slot; those for TLS, if there are any, come
+    after all others. `certificates` is where these are sealed (`gateway.certificates`).
+    """
 
-    def __init__(self, spec: Spec, sockets: list[socket.socket]) -> None:
+    def __init__(self, spec: Spec, sockets: list[socket.socket], certificates: int | None = None) -> None:
         self._spec = spec
         self._sockets = sockets
         self._control: Link | None = None
@@ -82,6 +85,8 @@ class WorkerProcess:
             marks=marks.of_slot(marks.open_marks(spec.run, config.workers), spec.slot),
             page=open_page(spec.run, config.workers),
         )
+        if certificates is not None:
+            self._worker.use_certificates(unsealed(certificates))
 
     async def run(self) -> None:
         """Until it is asked to leave."""
@@ -150,7 +155,10 @@ class WorkerProcess:
         return None
 
     async def _accept(self, slot: int) -> None:
-        edge = self._edges[slot] = self._worker.edge(self._sockets[slot].dup())
+        workers = self._worker.config.workers
+        plain, secure = self._sockets[:workers], self._sockets[workers:]
+        edge = self._worker.edge(plain[slot].dup(), secure[slot].dup() if secure else None)
+        self._edges[slot] = edge
         await edge.start()
 
     async def _peers(self, peers: dict[str, str]) -> None:
@@ -247,8 +255,10 @@ def _run(spec: Any, descriptors: list[int]) -> None:
     if "egress" in spec:
         egress_process.run(spec["egress"], descriptors)
         return
+    found = Spec.from_json(spec)
+    certificates = descriptors.pop() if found.config["tls_listen"] else None
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-    worker = WorkerProcess(Spec.from_json(spec), sockets)
+    worker = WorkerProcess(found, sockets, certificates)
     worker.confine()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(worker.run())

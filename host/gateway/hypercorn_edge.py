@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import MutableMapping
 from typing import Any, cast
 
@@ -17,11 +18,17 @@ from host.gateway.serve import AsgiApp
 class HypercornEdge:
     """Hypercorn: HTTP/1.1 and HTTP/2 (prior knowledge), on a listening socket, which it closes when it stops."""
 
-    def __init__(self, app: AsgiApp, sock: socket.socket, limits: EdgeLimits = EDGE_LIMITS) -> None:
+    def __init__(
+        self,
+        app: AsgiApp,
+        sock: socket.socket,
+        limits: EdgeLimits = EDGE_LIMITS,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._app, self._sock = app, sock
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        config = hypercorn.config.Config()
+        config = hypercorn.config.Config() if tls is None else _Secure(tls)
         config.accesslog = None
         config.errorlog = None
         config.include_server_header = False
@@ -49,6 +56,21 @@ class HypercornEdge:
         if not self._task.cancelled() and (error := self._task.exception()) is not None:
             raise error
         self._task = None
+
+
+class _Secure(hypercorn.config.Config):
+    """With a context that is there already, in place of the names of files."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__()
+        self._context = context
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return True
+
+    def create_ssl_context(self) -> ssl.SSLContext:
+        return self._context
 
 
 class _WithoutLifespan:

@@ -154,5 +154,5 @@ class EdgeProtocol(HttpToolsProtocol):
 
 def protocol_factory(
     config: Config, state: ServerState, limits: EdgeLimits, on_lost: Callable[[], None]
-) -> Callable[[], asyncio.Protocol]:
+) -> Callable[[], EdgeProtocol]:
     return lambda: EdgeProtocol(config, state, limits, on_lost)

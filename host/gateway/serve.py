@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+import weakref
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from email.utils import formatdate
 from typing import Any, Protocol, cast
 
@@ -34,8 +36,12 @@ AsgiApp = Callable[
 LINGER_S = 0.25
 """An idle connection stays so long when its edge stops, for a request that may be on its way."""
 
+GREETING_S = 2.0
+"""A connection that is agreeing on TLS when its edge stops gets so long: the edge took it, so it has to answer it."""
+
 _TICK_S = 1.0
 _TICKS_PER_SWEEP = 5
+_LOOK_S = 0.005
 
 
 class Edge(Protocol):
@@ -77,11 +83,31 @@ def listening_socket(
     return sock
 
 
+class Edges:
+    """Several as one."""
+
+    def __init__(self, edges: Sequence[Edge]) -> None:
+        self._edges = edges
+
+    async def start(self) -> None:
+        for edge in self._edges:
+            await edge.start()
+
+    async def stop(self, grace_s: float) -> None:
+        await asyncio.gather(*(edge.stop(grace_s) for edge in self._edges))
+
+
 class UvicornEdge:
     """uvicorn's HTTP/1.1 protocol on a listening socket, which it closes when it stops."""
 
-    def __init__(self, app: AsgiApp, sock: socket.socket, limits: EdgeLimits = EDGE_LIMITS) -> None:
-        self._sock, self._limits = sock, limits
+    def __init__(
+        self,
+        app: AsgiApp,
+        sock: socket.socket,
+        limits: EdgeLimits = EDGE_LIMITS,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._sock, self._limits, self._tls = sock, limits, tls
         self._state = ServerState()
         self._config = uvicorn.config.Config(
             cast(Any, app),
@@ -100,18 +126,32 @@ class UvicornEdge:
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
         self._empty: asyncio.Event = asyncio.Event()
+        self._taken: weakref.WeakSet[EdgeProtocol] = weakref.WeakSet()
 
     async def start(self) -> None:
         self._config.load()
         self._tick()
         factory = protocol_factory(self._config, self._state, self._limits, self._on_lost)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(factory, sock=self._sock, backlog=self._limits.backlog)
+
+        def take() -> EdgeProtocol:
+            protocol = factory()
+            self._taken.add(protocol)
+            return protocol
+
+        self._server = await loop.create_server(
+            factory if self._tls is None else take,
+            sock=self._sock,
+            backlog=self._limits.backlog,
+            ssl=self._tls,
+            ssl_handshake_timeout=None if self._tls is None else self._limits.head_wall_s,
+        )
 
     async def stop(self, grace_s: float) -> None:
         if self._server is None:
             return
         self._server.close()
+        await self._greeted(min(GREETING_S, grace_s))
         connections = cast(set[EdgeProtocol], self._state.connections)
         for connection in list(connections):
             connection.leave()
@@ -129,6 +169,13 @@ class UvicornEdge:
             self._timer.cancel()
         await self._server.wait_closed()
         self._server = None
+
+    async def _greeted(self, seconds: float) -> None:
+        """Until those that came with TLS have agreed on it, or for so long: who never does is not heard of again."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        while clock() < end and any(one.transport is None for one in self._taken):  # noqa: ASYNC110  # nobody is told
+            await asyncio.sleep(_LOOK_S)
 
     async def _emptied(self, seconds: float) -> bool:
         """Whether all connections ended within so long."""

@@ -82,7 +82,8 @@ class Shown(NamedTuple):
 
 class Supervisor:
     """`spec_of(slot, token)` is what a worker that is started now gets; `handlers` are for what workers post.
-    `await refuse(mark)` puts a version in quarantine; it does not raise.
+    `sockets` are one for each slot, or two, those for TLS after all others; `sealed()` are descriptors that a worker
+    gets after them. `await refuse(mark)` puts a version in quarantine; it does not raise.
 
     Everything runs on the loop.
     """
@@ -96,6 +97,8 @@ class Supervisor:
         handlers: Handlers,
         marks: memoryview,
         refuse: Callable[[int], Awaitable[None]],
+        slots: int,
+        sealed: Callable[[], list[int]] = list,
     ) -> None:
         self._spec_of = spec_of
         self._sockets = sockets
@@ -104,9 +107,10 @@ class Supervisor:
         self._handlers = {**handlers, Kind.REPLACE_ME: self._replace_asked}
         self._marks = marks
         self._refuse = refuse
+        self._sealed = sealed
         self._blame = Blame()
         self._memory_kills = memory_kills()
-        self._slots = [Slot(number) for number in range(len(sockets))]
+        self._slots = [Slot(number) for number in range(slots)]
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._covered = False
@@ -227,7 +231,8 @@ class Supervisor:
 
     async def _forked(self, slot: Slot) -> WorkerHandle:
         spec = self._spec_of(slot.number, secrets.token_hex(4))
-        born = await self._nursery.fork(spec.to_json(), [sock.fileno() for sock in self._sockets])
+        descriptors = [*(sock.fileno() for sock in self._sockets), *self._sealed()]
+        born = await self._nursery.fork(spec.to_json(), descriptors)
         return WorkerHandle(spec, born, self._staff, self._handlers)
 
     async def _begin(self, slot: Slot) -> None:

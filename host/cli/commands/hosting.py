@@ -76,6 +76,12 @@ WORKERS_MAX = 128
     envvar="TENURE_BACKUPS",
     help="Folder that backups are kept in (DATA/backups).",
 )
+@click.option("--tls-listen", type=ADDRESS, help="Where functions are served with TLS, besides.")
+@click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of certificates: NAME.crt and NAME.key, both PEM.",
+)
 @click.option("--dns", type=ADDRESS, help="DNS server to ask about tenants' host names (the machine's).")
 @click.option("--quota", "quotas", multiple=True, metavar="NAME=VALUE", help="Quota of each tenant; may be repeated.")
 @click.option("--reload", "replace", is_flag=True, help="Replace the workers of the host that runs on --data.")
@@ -94,6 +100,8 @@ def serve(
     otlp_endpoint: str,
     trace_share: float,
     backups: Path | None,
+    tls_listen: Any,
+    tls_cert: Path | None,
     dns: Any,
     quotas: tuple[str, ...],
     replace: bool,
@@ -103,27 +111,19 @@ def serve(
         from host import server
 
         sys.exit(server.reload(data))
-    from host.config import (
-        ServeConfig,
-        check_open_metrics,
-        host_limits,
-        host_quotas,
-        permitted_networks,
-        secrets_key,
-        trusted_proxies,
-        worker_count,
-    )
+    from host import config
 
     try:
         if metrics_open:
-            check_open_metrics(admin)
-        limits = host_limits(max_activations, activation_idle_seconds)
-        permitted, proxies = permitted_networks(), trusted_proxies()
-        workers = worker_count(workers)
-        of_tenants = host_quotas(quotas)
+            config.check_open_metrics(admin)
+        limits = config.host_limits(max_activations, activation_idle_seconds)
+        permitted, proxies = config.permitted_networks(), config.trusted_proxies()
+        workers = config.worker_count(workers)
+        config.check_tls(tls_listen, tls_cert, workers)
+        of_tenants = config.host_quotas(quotas)
     except ValueError as error:
         raise CliError(str(error)) from None
-    config = ServeConfig(
+    serving = config.ServeConfig(
         data,
         listen,
         admin,
@@ -138,9 +138,11 @@ def serve(
         otlp_endpoint=otlp_endpoint,
         trace_share=trace_share,
         trusted_proxies=proxies,
+        tls_listen=tls_listen,
+        tls_cert=tls_cert,
         dns=dns,
         quotas=of_tenants,
-        secrets_key=secrets_key(),
+        secrets_key=config.secrets_key(),
         backups=backups,
     )
     from host.supervisor.nursery import Nursery
@@ -148,7 +150,7 @@ def serve(
     nursery = Nursery("host.worker_process")  # it imports while this process does
     from host import server
 
-    sys.exit(server.run(config, nursery))
+    sys.exit(server.run(serving, nursery))
 
 
 @click.command("dev")

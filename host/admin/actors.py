@@ -239,7 +239,7 @@ async def fetch_actor(query: ActorQuery, body: SentRequest) -> Fetched:
     if not isinstance(answer, HttpResponse):
         _raise(answer)
     lines = answer.headers.decode(errors="replace").splitlines()
-    pairs = [(name, value.removeprefix(" ")) for name, _, value in (line.partition(":") for line in lines) if name]
+    pairs = [[name, value.removeprefix(" ")] for name, _, value in (line.partition(":") for line in lines) if name]
     data = body_from_wire(answer.body, answer.binary)
     text, binary = body_to_wire(data)
     return {"status": answer.status, "headers": pairs, "body": text.decode(), "base64": binary}

@@ -132,6 +132,8 @@ def _value(given: Any, kind: Any, strict: bool) -> Any:
     value = msgspec.convert(given, kind, strict=strict)
     if isinstance(value, bool) and given not in (value, "true", "false"):
         raise msgspec.ValidationError
+    if value is None and given is not None:  # "null", which is a text
+        raise msgspec.ValidationError
     if isinstance(value, str):
         value.encode()
     return value

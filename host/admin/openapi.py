@@ -24,6 +24,7 @@ from werkzeug.routing import Rule
 from host.admin.access import NEEDS, methods_of
 from host.admin.contract import Media, Taken, taken_by
 from host.admin.idempotency import HEADER, REPLAYED
+from host.admin.paging import Paging
 from host.model.errors import GuestError, TenureError
 
 blueprint = Blueprint("openapi", __name__)
@@ -192,7 +193,7 @@ class _Operation(NamedTuple):
 
     def _refused(self) -> dict[str, Any]:
         statuses = _ANY | (_OF_WRITES if self.writes else set())
-        if self.ids or (self.taken.query is not None and any(one["required"] for one in self._parameters())):
+        if self.ids or self.taken.query not in (None, Paging):
             statuses |= {404}
         return {str(one): {"$ref": f"#/components/responses/{_named(one)}"} for one in ERRORS if one in statuses}
 
@@ -324,5 +325,5 @@ _IDEMPOTENCY_KEY = {
     "in": "header",
     "required": False,
     "description": "For a day the same request with the same key is answered with the first one's reply.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
 }

@@ -44,7 +44,9 @@ class HostStatus(TypedDict, total=False):
 
 
 class LogLine(TypedDict):
-    """A line of a function's log. `text` is not there in an invocation; `method` and what follows is there only."""
+    """A line of a function's log. `text` is not there in an invocation; `method` and what follows is there only. A
+    notice, which the host writes, has no `version`.
+    """
 
     time: Time
     type: Literal["console", "error", "invocation", "notice"]
@@ -173,7 +175,7 @@ class Fetched(TypedDict):
     """An actor's reply to a request. `body` is a text, or base64 if `base64` is true."""
 
     status: int
-    headers: list[tuple[str, str]]
+    headers: Annotated[list[list[str]], Meta(description="Pairs of a name and a value.")]
     body: str
     base64: bool
 

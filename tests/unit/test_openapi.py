@@ -126,6 +126,11 @@ async def test_a_query_that_does_not_fit_is_told_what_would(operator: Api, query
     assert error["detail"] == words
 
 
+async def test_null_in_a_query_is_a_text(operator: Api) -> None:
+    (error,) = await operator.refused("GET", "/functions/f/logs?since=null", 400)
+    assert error["detail"].startswith('"since" has to be a time')
+
+
 @pytest.mark.parametrize("flag", ["1", "True", "yes", ""])
 async def test_a_flag_in_a_query_is_true_or_false(operator: Api, flag: str) -> None:
     (error,) = await operator.refused("GET", f"/functions/f/logs?follow={flag}", 400)

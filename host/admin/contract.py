@@ -128,12 +128,15 @@ def _converted(shape: type[S], given: Mapping[str, Any], called: str, *, strict:
 
 
 def _value(given: Any, kind: Any, strict: bool) -> Any:
-    """Raises ValidationError, UnicodeEncodeError. A text of a query may be a number or a flag, which is no number."""
-    value = msgspec.convert(given, kind, strict=strict)
-    if isinstance(value, bool) and given not in (value, "true", "false"):
-        raise msgspec.ValidationError
-    if value is None and given is not None:  # "null", which is a text
-        raise msgspec.ValidationError
+    """Raises ValidationError, UnicodeEncodeError. A text of a query may be a number or a flag, and nothing else."""
+    try:
+        value = msgspec.convert(given, kind)
+    except msgspec.ValidationError:
+        if strict:
+            raise
+        value = msgspec.convert(given, kind, strict=False)
+        if type(value) not in (int, float) and given not in ("true", "false"):
+            raise
     if isinstance(value, str):
         value.encode()
     return value

@@ -126,8 +126,9 @@ async def test_a_query_that_does_not_fit_is_told_what_would(operator: Api, query
     assert error["detail"] == words
 
 
-async def test_null_in_a_query_is_a_text(operator: Api) -> None:
-    (error,) = await operator.refused("GET", "/functions/f/logs?since=null", 400)
+@pytest.mark.parametrize("since", ["null", "0", "now", "2027-01-31T00:00:00"])
+async def test_a_time_in_a_query_is_one_with_an_offset(operator: Api, since: str) -> None:
+    (error,) = await operator.refused("GET", f"/functions/f/logs?since={since}", 400)
     assert error["detail"].startswith('"since" has to be a time')
 
 

@@ -8,6 +8,7 @@ each step is one line when it ends, which is what a CI log wants.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -63,10 +64,25 @@ def say_json(value: object) -> None:
 
 
 def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: aligned columns of text, which stay readable and greppable when piped."""
+    """A table on stdout: aligned columns of text, which stay readable and greppable when piped.
+
+    One that is wider than the terminal is shown row by row, a line for each cell: nothing is cut, and can be copied.
+    """
     widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
+    if rows and sys.stdout.isatty() and sum(widths) + 2 * (len(widths) - 1) > shutil.get_terminal_size().columns:
+        _say_rows(columns, rows)
+        return
     for row in (columns, *rows):
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _say_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    title = max(map(len, columns))
+    for number, row in enumerate(rows):
+        if number:
+            say()
+        for name, cell in zip(columns, row, strict=True):
+            say(f"{name:<{title}}  {cell}".rstrip())
 
 
 def counted(count: int, noun: str) -> str:

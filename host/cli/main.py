@@ -12,10 +12,12 @@ import sys
 import click
 
 from host.cli.commands import (
+    actor_views,  # noqa: F401  # more commands of `actors`
     actors,
     alarms,
     auth,
     backup,
+    completion,
     data,
     domains,
     functions,
@@ -30,6 +32,7 @@ from host.cli.commands import (
     versions,
 )
 from host.cli.console import CliError, say
+from host.cli.examples import show_in_help
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,8 +64,10 @@ for _command in (
     backup.backup,
     tenants.admin,
     data.data,
+    completion.completion,
 ):
     cli.add_command(_command)
+show_in_help(cli)
 
 
 def main() -> None:

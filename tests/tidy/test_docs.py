@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shlex
 from itertools import takewhile
 from pathlib import Path
 
 import click
+import pytest
 
+from host.cli.examples import EXAMPLES, commands
 from host.cli.main import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI_PAGE = (ROOT / "docs" / "cli.md").read_text()
 DOCUMENTS = {path: path.read_text() for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]}
-
-
-def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name), command
 
 
 COMMANDS = dict(commands(cli))
@@ -47,6 +41,68 @@ def test_the_cli_page_names_each_option_where_its_command_is() -> None:
         if option.startswith("--") and option not in title + text
     ]
     assert missing == []
+
+
+def test_the_cli_page_names_each_argument_where_its_command_is() -> None:
+    missing = [
+        (*words(title), parameter.make_metavar(context))
+        for title in SECTIONS
+        for context in [click.Context(COMMANDS[words(title)])]
+        for parameter in COMMANDS[words(title)].params
+        if isinstance(parameter, click.Argument)
+        and not isinstance(parameter.type, click.Choice)
+        and not set(alternatives(parameter.make_metavar(context))) & set(re.findall(r"[A-Z_]+", title))
+    ]
+    assert missing == []
+
+
+def alternatives(metavar: str) -> list[str]:
+    """A function is F on that page, as everywhere."""
+    name = re.sub(r"[^A-Z_]", "", metavar)
+    return [name, *(["F"] if name == "FUNCTION" else [])]
+
+
+def test_every_command_that_reads_has_json() -> None:
+    readers = {"list", "inspect", "status", "metrics", "deployments", "logs", "types", "instances", "state"}
+    without = {path for path in COMMANDS if path[-1] in readers if not has_json(path)}
+    assert without == {("types",)}, "it writes a file; what else reads has --json"
+
+
+def has_json(path: tuple[str, ...]) -> bool:
+    return any("--json" in parameter.opts for parameter in COMMANDS[path].params)
+
+
+def test_the_commands_of_the_original_are_there() -> None:
+    words = """serve, dev, auth api-key set|status|logout, new-func, ship, list, inspect, logs, metrics, deployments,
+    revisions list, rollback, secrets add|list|delete, types, actors list|inspect|instances|state|logs|invoke|delete,
+    alarms list|retry, delete-func, status"""
+    wanted = {(*command.split()[:-1], last) for command in words.split(",") for last in command.split()[-1].split("|")}
+    assert wanted <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_the_help_of_a_command_says_what_it_does_and_shows_an_example_that_it_takes(path: tuple[str, ...]) -> None:
+    command = COMMANDS[path]
+    shown = command.get_help(click.Context(command, info_name=f"tenure {' '.join(path)}"))
+    said = (command.help or "").split("\n")[0]
+    assert re.fullmatch(r"[A-Z].*[.:]", said), said
+    names = [f"tenure {' '.join(one)}" for one, same in COMMANDS.items() if same is command]
+    lines = [line.strip().removeprefix("Example: ") for line in shown.splitlines()[1:]]
+    examples = [(line, name) for line in lines for name in names if f"{line} ".startswith(f"{name} ")]
+    assert examples, f"give it an example: in its docstring, or in host/cli/examples.py:\n{shown}"
+    for line, name in examples:
+        given = shlex.split(re.split(r" [<>|] ", line)[0], comments=True)[len(name.split()) :]
+        try:
+            command.make_context(path[-1], given)
+        except click.BadParameter as error:  # files and folders of the example are not on this machine
+            if "does not exist" not in error.message:
+                raise
+
+
+def test_every_example_is_of_a_command() -> None:
+    assert [
+        line for line in EXAMPLES if not any(f"{line} ".startswith(f"tenure {' '.join(p)} ") for p in COMMANDS)
+    ] == []
 
 
 def test_commands_in_the_documents_exist() -> None:

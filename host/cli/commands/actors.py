@@ -66,6 +66,10 @@ def list_actors(actor_type: str | None, prefix: str, as_json: bool) -> None:
     """
     if prefix and actor_type is None:
         raise click.UsageError("With --prefix, name the TYPE.")
+    show_actors(actor_type, prefix, as_json)
+
+
+def show_actors(actor_type: str | None, prefix: str, as_json: bool) -> None:
     pages = _client().actors(actor_type, prefix)
     found = list(islice(pages, _SHOWN_MAX))
     if next(pages, None) is not None:
@@ -96,10 +100,7 @@ def inspect(actor_type: str, name: str, prefix: str, as_json: bool) -> None:
     """
     client = _client()
     found = client.actor(actor_type, name)
-    pages = client.actor_keys(actor_type, name, prefix)
-    pairs = list(islice(pages, _KEYS_SHOWN_MAX))
-    if next(pages, None) is not None:
-        console.warn(f"it has more than {len(pairs)} keys; narrow it down with --prefix, or export it.")
+    pairs = _pairs(client, actor_type, name, prefix)
     if as_json:
         say_json({**found, "keys": pairs})
         return
@@ -113,6 +114,26 @@ def inspect(actor_type: str, name: str, prefix: str, as_json: bool) -> None:
     if pairs:
         say()
         say_table(["KEY", "VALUE"], [[pair["key"], _short(pair)] for pair in pairs])
+
+
+def show_state(actor_type: str, name: str, prefix: str, as_json: bool) -> None:
+    client = _client()
+    client.actor(actor_type, name)  # one that is not there is an error, not an empty table
+    pairs = _pairs(client, actor_type, name, prefix)
+    if as_json:
+        say_json(pairs)
+    elif not pairs:
+        say("It stores nothing there.", to=sys.stderr)
+    else:
+        say_table(["KEY", "VALUE"], [[pair["key"], _short(pair)] for pair in pairs])
+
+
+def _pairs(client: AdminClient, actor_type: str, name: str, prefix: str) -> list[Json]:
+    pages = client.actor_keys(actor_type, name, prefix)
+    pairs = list(islice(pages, _KEYS_SHOWN_MAX))
+    if next(pages, None) is not None:
+        console.warn(f"it has more than {len(pairs)} keys; narrow it down with --prefix, or export it.")
+    return pairs
 
 
 @actors.command("get")

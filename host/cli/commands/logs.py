@@ -14,6 +14,7 @@ from host.cli.client import AdminClient, Json
 from host.cli.console import say, say_json, size
 
 LAST_DEFAULT, LAST_MAX = 100, 10_000
+LEVELS = ("debug", "info", "warn", "error")
 _AGO = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -47,7 +48,7 @@ class Since(click.ParamType[Any]):
     help="Of this kind; may be repeated.",
 )
 @click.option("--instance", help="Of the handler, an actor type, or one actor: handler, Account, Account/alice.")
-@click.option("--level", type=click.Choice(["debug", "info", "warn", "error"]), help="Of this level and above.")
+@click.option("--level", type=click.Choice(LEVELS), help="Of this level and above.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --tail one object a line.")
 def logs(
     function: str,
@@ -60,7 +61,21 @@ def logs(
     as_json: bool,
 ) -> None:
     """Show what FUNCTION logged, the oldest line first."""
-    client = AdminClient(settings.load())
+    show_logs(AdminClient(settings.load()), function, tail, since, last, types, instance, level, as_json)
+
+
+def show_logs(
+    client: AdminClient,
+    function: str,
+    tail: bool,
+    since: str | None,
+    last: int | None,
+    types: tuple[str, ...],
+    instance: str | None,
+    level: str | None,
+    as_json: bool,
+) -> None:
+    """What `tenure logs` with these options shows."""
     given = {"since": since, "type": ",".join(types), "instance": instance, "level": level}
     params = {name: value for name, value in given.items() if value}
     if last is not None:

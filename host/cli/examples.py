@@ -35,6 +35,7 @@ EXAMPLES = (
     "tenure domains list account",
     "tenure logs account --tail --type error",
     "tenure metrics account --minutes 10",
+    "tenure usage account --days 3",
     "tenure secrets add stripe-key < stripe-key.txt",
     "tenure secrets list",
     "tenure secrets delete stripe-key --yes",
@@ -50,6 +51,7 @@ EXAMPLES = (
     "tenure admin keys create acme --name alice",
     "tenure admin keys list acme",
     "tenure admin keys revoke acme 3f1c0a9be27d",
+    "tenure admin quotas show acme",
     "tenure admin secrets rotate",
     "tenure data reshard 8 --data /var/lib/tenure",
 )

@@ -58,7 +58,7 @@ def test_the_cli_page_names_each_argument_where_its_command_is() -> None:
 
 def alternatives(metavar: str) -> list[str]:
     """A function is F on that page, as everywhere."""
-    name = re.sub(r"[^A-Z_]", "", metavar)
+    name = re.findall(r"[A-Z_]+", metavar)[0]
     return [name, *(["F"] if name == "FUNCTION" else [])]
 
 

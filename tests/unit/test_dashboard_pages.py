@@ -15,9 +15,10 @@ from quart import Quart
 from quart.wrappers import Response
 
 from host.admin.app import create_admin_app
-from host.dashboard import attempts, sessions
+from host.dashboard import sessions
 from host.dashboard.app import create_dashboard
 from host.dashboard.mount import WithDashboard
+from host.model import attempts
 from host.model.ids import ActorId
 from host.registry.records import DEFAULT_TENANT, SCOPES, Scope
 from host.storage import keys

@@ -1,21 +1,18 @@
-"""Reading requests: small JSON bodies with checked fields, and uploads that go to a file as they come in."""
+"""Reading requests: small bodies, which `contract` checks, and uploads that go to a file as they come in."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import os
-from collections.abc import Collection, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import cast
 
-import orjson
 from quart import g, request
 
 from host.admin.bodies import body
 from host.admin.services import services
-from host.model.errors import TooLarge, UsageError
+from host.model.errors import TooLarge
 from host.model.limits import BundleLimits
 from host.registry.bundle import too_large
 
@@ -24,7 +21,6 @@ LARGE_BODIES = {"actors.put_actor_key": 2 << 20, "actors.invoke_actor": 12 << 20
 """Endpoints that take values of guests: as much as a guest may be given, and what base64 or JSON adds to it."""
 _WRITE_BYTES = 1 << 20
 
-C = TypeVar("C", bound=str)
 
 _process = os.urandom(6).hex()
 _count = itertools.count(1)
@@ -46,63 +42,6 @@ async def small_body() -> bytes:
                 raise TooLarge(f"The body is larger than {limit} bytes.")
         g.small_body = bytes(data)
     return cast(bytes, g.small_body)
-
-
-async def read_json(known: Collection[str]) -> dict[str, Any]:
-    """The body, a JSON object with no other fields than `known`. Raises UsageError, TooLarge."""
-    try:
-        value = orjson.loads(await small_body())
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"The body is not valid JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise UsageError('The body has to be a JSON object, such as {"name": "account"}.')
-    if unknown := [name for name in value if name not in known]:
-        raise UsageError(f"Unknown fields: {', '.join(unknown)[:200]}. This route takes: {', '.join(known)}.")
-    return value
-
-
-def text_field(fields: dict[str, Any], name: str) -> str:
-    """A string that has to be there. Raises UsageError."""
-    value = fields.get(name)
-    if not isinstance(value, str) or not value:
-        raise UsageError(f'The field "{name}" has to be a non-empty string.')
-    return value
-
-
-def flag_field(fields: dict[str, Any], name: str) -> bool:
-    """true or false; false when it is absent. Raises UsageError."""
-    value = fields.get(name, False)
-    if not isinstance(value, bool):
-        raise UsageError(f'The field "{name}" has to be true or false.')
-    return value
-
-
-def number_field(fields: dict[str, Any], name: str) -> int:
-    """A whole number above 0 that has to be there. Raises UsageError."""
-    value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise UsageError(f'The field "{name}" has to be a whole number above 0.')
-    return value
-
-
-def choice_field(fields: dict[str, Any], name: str, known: Sequence[C], default: C) -> C:
-    """One of `known`; the default when it is absent. Raises UsageError."""
-    value = fields.get(name, default)
-    for one in known:
-        if one == value:
-            return one
-    raise UsageError(f'The field "{name}" has to be one of: {", ".join(known)}.')
-
-
-def moment(value: object, name: str) -> float:
-    """Milliseconds since 1970 of an ISO 8601 text with an offset. Raises UsageError."""
-    try:
-        found = datetime.fromisoformat(str(value))
-        if found.tzinfo is not None:
-            return found.timestamp() * 1000
-    except (ValueError, OverflowError):
-        pass
-    raise UsageError(f'"{name}" has to be a time in UTC such as "2027-01-31T00:00:00Z".')
 
 
 async def receive_bundle() -> Path:

@@ -16,7 +16,7 @@ SDK_SOURCES := $(shell find $(SDK) guest_sdk/wit -type f -not -path '*/node_modu
 FUNCTIONS := $(patsubst functions/%/package.json,%,$(wildcard functions/*/package.json))
 NPM := npm --no-fund --no-audit --loglevel=error
 
-.PHONY: help setup demo test check lint types contract gate bench crash wheel clean
+.PHONY: help setup demo tour test check lint types contract gate bench crash wheel clean
 
 help: ## List the targets.
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ setup: $(VENV)/.installed $(TARBALL) $(FUNCTIONS:%=functions/%/node_modules/.ins
 
 demo: $(VENV)/.installed $(TARBALL) functions/account/node_modules/.installed ## The quick start: ship an account actor, curl it, kill the host, curl it again.
 	@$(BIN)/python -m tools.demo
+
+tour: $(VENV)/.installed $(TARBALL) $(patsubst %,functions/%/node_modules/.installed,account rate-limiter hello) ## Two tenants, quotas, secrets, a split, a rollback under load, a backup.
+	@$(BIN)/python -m tools.tour
 
 test: setup ## Run all tests.
 	cd $(SDK) && $(NPM) run --silent test

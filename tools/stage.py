@@ -43,7 +43,6 @@ class Stage:
         self._ports = _free_ports(2)
         self._environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("TENURE_")},
-            "TENURE_CONFIG": str(home / "config.json"),
             "NO_PROXY": "localhost,127.0.0.1",
             "no_proxy": "localhost,127.0.0.1",
         }
@@ -53,25 +52,30 @@ class Stage:
         return f"http://127.0.0.1:{self._ports[1]}"
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[subprocess.Popen[bytes]]:
+    def serving(self, data: str = "data", who: str = "") -> Iterator[subprocess.Popen[bytes]]:
         """A host process that answers. Leaving stops it, cleanly if it still runs."""
         listen, admin = (f"127.0.0.1:{port}" for port in self._ports)
-        command = [str(TENURE), "serve", "--data", str(self.home / "data"), "--listen", listen, "--admin", admin]
-        show("tenure serve --data data --listen " + listen + " --admin " + admin + " &")
+        command = [str(TENURE), "serve", "--data", str(self.home / data), "--listen", listen, "--admin", admin]
+        show(f"tenure serve --data {data} --listen {listen} --admin {admin} &", who)
         with self.log.open("ab") as log:
-            process = subprocess.Popen(command, env=self._environ, cwd=self.home, stdout=log, stderr=log)
+            process = subprocess.Popen(command, env=self.environ(), cwd=self.home, stdout=log, stderr=log)
         try:
             self._wait_until_it_answers(process)
             yield process
         finally:
             self._stop(process)
 
-    def tenure(self, *arguments: str, cwd: Path | None = None, shown: str = "") -> str:
-        """Run the CLI, showing the command and what it prints. Returns stdout; raises ShowError if it fails."""
-        show("tenure " + (shown or shlex.join(arguments)))
+    def environ(self, who: str = "") -> dict[str, str]:
+        """What `who` works in: each has settings of their own."""
+        return {**self._environ, "TENURE_CONFIG": str(self.home / f"config{who}.json")}
+
+    def tenure(self, *arguments: str, cwd: Path | None = None, shown: str = "", who: str = "", given: str = "") -> str:
+        """Run the CLI with `given` on stdin, showing command and output. Returns stdout. Raises ShowError."""
+        show("tenure " + (shown or shlex.join(arguments)), who)
         ended = subprocess.run(
             [str(TENURE), *arguments],
-            env=self._environ, cwd=cwd or self.home, text=True, stdout=subprocess.PIPE, timeout=COMMAND_TIMEOUT_S,
+            env=self.environ(who), cwd=cwd or self.home, text=True, input=given, stdout=subprocess.PIPE,
+            timeout=COMMAND_TIMEOUT_S,
         )  # fmt: skip
         print(ended.stdout, end="", flush=True)
         if ended.returncode != 0:
@@ -85,7 +89,7 @@ class Stage:
             # curl knows *.localhost by itself from 7.77 on; older ones and odd resolvers are told
             command = ["curl", "-sS", "--max-time", "60", "--resolve", f"{name}:{port}:127.0.0.1", *arguments]
             ended = subprocess.run(
-                command, env=self._environ, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S
+                command, env=self.environ(), capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S
             )
             return ended.stdout if ended.returncode == 0 else f"curl: {ended.stderr.strip()}"
         import httpx
@@ -97,10 +101,10 @@ class Stage:
         local = target.replace(url, f"http://127.0.0.1:{port}", 1)
         return httpx.request(method, local, content=body, headers=headers, timeout=60, trust_env=False).text
 
-    def ship(self, project: Path) -> str:
+    def ship(self, project: Path, who: str = "") -> str:
         """Ship the project. Returns the function's URL."""
-        show(f"cd {project.name}")
-        found = re.search(r"^http://\S+$", self.tenure("ship", cwd=project), re.MULTILINE)
+        show(f"cd {project.name}", who)
+        found = re.search(r"^http://\S+$", self.tenure("ship", cwd=project, who=who), re.MULTILINE)
         if found is None:
             raise ShowError("`tenure ship` printed no URL")
         return found[0].rstrip("/")
@@ -155,8 +159,8 @@ def say(text: str) -> None:
     print(f"\n# {text}", flush=True)
 
 
-def show(command: str) -> None:
-    print(f"$ {command}", flush=True)
+def show(command: str, who: str = "") -> None:
+    print(f"{who}$ {command}", flush=True)
 
 
 def _free_ports(count: int) -> list[int]:

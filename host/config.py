@@ -36,6 +36,8 @@ class Address(NamedTuple):
 
 DEFAULT_LISTEN = Address("127.0.0.1", 8787)
 DEFAULT_ADMIN = Address("127.0.0.1", 8788)
+_MAPPINGS_EACH, _OTHER_MAPPINGS = 7, 4_000
+"""Of memory: for an instance (6.1 were counted), and for all else in a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,28 @@ def host_limits(
     if activation_idle_s is not None:
         limits = replace(limits, activation_idle_s=activation_idle_s)
     return limits
+
+
+def within_mappings(
+    limits: HostLimits, workers: int, path: Path = Path("/proc/sys/vm/max_map_count")
+) -> tuple[HostLimits, str]:
+    """The limits with no more activations than the kernel lets these workers map memory for, and what to tell the
+    operator if that is less than was asked; else "". Without that kernel setting there is no such bound.
+    """
+    try:
+        mappings = int(path.read_text())
+    except (OSError, ValueError):
+        return limits, ""
+    most = max((mappings - _OTHER_MAPPINGS) // _MAPPINGS_EACH, 1) * workers
+    asked = limits.activations_max
+    if asked <= most:
+        return limits, ""
+    needed = -(-asked // workers) * _MAPPINGS_EACH + _OTHER_MAPPINGS
+    told = (
+        f"{most:,} actors are in memory at most, not {asked:,}: the kernel gives a process {mappings:,} mappings. "
+        f"For more: sysctl -w vm.max_map_count={needed}"
+    )
+    return replace(limits, activations_max=most), told
 
 
 def worker_count(workers: int | None = None, environ: Mapping[str, str] = os.environ) -> int:

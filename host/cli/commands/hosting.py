@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from host.cli.console import CliError
+from host.cli.console import CliError, say
 
 
 class AddressType(click.ParamType[Any]):
@@ -119,10 +119,13 @@ def serve(
         limits = config.host_limits(max_activations, activation_idle_seconds)
         permitted, proxies = config.permitted_networks(), config.trusted_proxies()
         workers = config.worker_count(workers)
+        limits, fewer = config.within_mappings(limits, workers)
         config.check_tls(tls_listen, tls_cert, workers)
         of_tenants = config.host_quotas(quotas)
     except ValueError as error:
         raise CliError(str(error)) from None
+    if fewer:
+        say(f"Warning: {fewer}", to=sys.stderr)
     serving = config.ServeConfig(
         data,
         listen,

@@ -80,8 +80,8 @@ class Worker:
     def path(self, slot: int) -> Path:
         return self._data / f"worker-{slot}.sock"
 
-    def _owner(self, tenant: str, actor_type: str) -> Version | None:
-        return self.version if actor_type in self.version.actor_types else None
+    def _owner(self, actor: ActorId) -> Version | None:
+        return self.version if actor.type in self.version.actor_types else None
 
     async def close(self) -> None:
         if self._listener is not None:

@@ -67,9 +67,9 @@ def reads_pass_the_gate(patch: Patch) -> None:
     commit, answer = Actor._commit, Actor._answer
     wrote: set[Actor] = set()
 
-    def watching(self: Actor, storage: Transaction, success: bool) -> None:
+    def watching(self: Actor, storage: Transaction, success: bool, *rest: Any) -> None:
         before = self._committed
-        commit(self, storage, success)
+        commit(self, storage, success, *rest)
         if self._committed != before:
             wrote.add(self)
 
@@ -138,9 +138,9 @@ def keeps_a_stale_cache_after_eviction(patch: Patch) -> None:
         stale.add(actor._prefix)
         forget(self, actor)
 
-    def renew(self: Actor, storage: Transaction, success: bool) -> None:
+    def renew(self: Actor, storage: Transaction, success: bool, *rest: Any) -> None:
         before = self._committed
-        commit(self, storage, success)
+        commit(self, storage, success, *rest)
         if self._committed != before:
             stale.discard(self._prefix)
 

@@ -325,7 +325,7 @@ async def test_ship_ends_a_split_with_the_new_version(host: Host, account: Funct
 async def test_no_version_of_a_split_is_dropped_for_a_new_one(host: Host, account: FunctionRecord) -> None:
     await three_versions(host, account)
     await host.publisher.deploy(DEFAULT_TENANT, "account", [Share(1), Share(3)])
-    host.registry.tenant_limits = host.tenant_limits.__class__(versions_kept=3)
+    await host.registry.quotas.change(DEFAULT_TENANT, {"versions": 3})
     data = bundle(manifest("Account"), component("Account", note="4", errors=("no",)))
     await host.begin(account, data)
     await host.publisher.idle()

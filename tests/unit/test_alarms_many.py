@@ -101,6 +101,7 @@ async def requests(rooms: Rooms, tenant: str) -> AsyncIterator[Latencies]:
         await asking
 
 
+@pytest.mark.alone
 async def test_ten_thousand_alarms_due_in_one_second_all_fire_once_while_requests_are_answered(
     engine: RocksEngine, ticker: Version
 ) -> None:

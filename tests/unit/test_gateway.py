@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -354,12 +355,11 @@ async def test_headers_beyond_the_limit_are_431(site: Site, client: Client) -> N
 
 async def test_headers_that_never_end_are_cut_off(client: Client) -> None:
     await client.send(f"GET / HTTP/1.1\r\nhost: {HOST}\r\nx-long: ".encode())
-    try:
-        for _ in range(64):
-            await client.send(b"x" * 1024)
-    except ConnectionError:
-        return
-    assert await client.ended()
+    with suppress(ConnectionError):
+        async with asyncio.timeout(DEADLINE_S):
+            while not client.reader.at_eof():  # what the server reads together with the beginning does not count
+                await client.send(b"x" * 1024)
+                await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("block", [b"x-a: 1\r\nx-evil: 2\n", b"bad name: 1\n", "x-moon: ☾\n".encode(), b"no colon\n"])

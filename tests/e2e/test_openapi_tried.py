@@ -21,7 +21,7 @@ CHECKS_LEFT_OUT = ("positive_data_acceptance", "missing_required_header")
 """The document says what form data has; that a name is taken, or a cursor another list's, is said by a 400. And a key
 is sent with every request but those of `ignored_auth`, which are about just that.
 """
-CASES_PER_ROUTE = 4
+CASES_PER_ROUTE = 2
 TRIED_S_MAX = 240.0
 """On a machine that is busy with other things, too."""
 

@@ -56,15 +56,35 @@ def _socket_files(run: Path) -> list[Path]:
 async def _look(path: Path) -> Found | None:
     born = listener(path)
     if born is None:
-        for kind in ("worker-", "peer-", "door-"):
-            path.with_name(path.name.replace("worker-", kind, 1)).unlink(missing_ok=True)
+        _remove_sockets(path)
         return None
-    answer = await _answer(path, Kind.WHO, None)
+    answer = await _said_by(born, path)
     if answer is None:
         _log.warn("worker_strange", pid=born.pid, socket=path.name)
         await end(born)
+        _remove_sockets(path)
         return None
     return Found(Spec.from_json(answer["spec"]), born, answer["state"])
+
+
+def _remove_sockets(path: Path) -> None:
+    for kind in ("worker-", "peer-", "door-"):
+        path.with_name(path.name.replace("worker-", kind, 1)).unlink(missing_ok=True)
+
+
+async def _said_by(born: Born, path: Path) -> Any:
+    """What it says of itself; None if it does not. One that was killed listens on while its memory is taken from it, a
+    second for some gigabytes: nobody waits for it longer than until it has ended.
+    """
+    asked = asyncio.ensure_future(_answer(path, Kind.WHO, None))
+    loop = asyncio.get_running_loop()
+    loop.add_reader(born.pidfd, asked.cancel)
+    try:
+        await asyncio.wait([asked])
+        return None if asked.cancelled() else asked.result()
+    finally:
+        loop.remove_reader(born.pidfd)
+        asked.cancel()
 
 
 def listener(path: Path) -> Born | None:

@@ -2,7 +2,8 @@
 
 Requests to a function's host name go to the functions, all others to the admin API. The rooms start with the server's
 lifespan and stop with it. The data folder and the base domain come from TENURE_DATA (`.tenure`) and TENURE_BASE_DOMAIN
-(`localhost`); the port in printed URLs from TENURE_PORT (80: none is printed).
+(`localhost`), the URLs of functions from TENURE_PUBLIC_URL or, without it, their port from TENURE_PORT (80: none is
+printed).
 
 `tenure serve` runs the two halves on two ports instead, so that the admin API can stay on loopback.
 """
@@ -19,6 +20,7 @@ from host.config import (
     host_limits,
     host_quotas,
     permitted_networks,
+    public_address,
     secrets_key,
     trusted_proxies,
 )
@@ -79,10 +81,14 @@ class OnePort:
 def create_app(config: ServeConfig | None = None) -> OnePort:
     """The callable. Without `config` the environment is read. Raises ValueError for a bad environment."""
     if config is None:
+        environ = os.environ
+        named = environ.get("TENURE_PUBLIC_URL", ""), environ.get("TENURE_BASE_DOMAIN") or None
+        public_url, domain = public_address(*named)
         config = ServeConfig(
             data_dir=Path(os.environ.get("TENURE_DATA", ".tenure")),
             listen=Address("127.0.0.1", int(os.environ.get("TENURE_PORT", "80"))),
-            base_domain=os.environ.get("TENURE_BASE_DOMAIN", "localhost"),
+            base_domain=domain,
+            public_url=public_url,
             limits=host_limits(),
             outbound_permitted=permitted_networks(),
             trusted_proxies=trusted_proxies(),

@@ -9,12 +9,14 @@ Port 0 means "any free port"; what was really bound is known only to the running
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from host.confine.process import Mode
 from host.model.limits import HOST_LIMITS, HostLimits
@@ -79,6 +81,8 @@ class ServeConfig:
     secrets_key: str = field(default="", repr=False)
     """The keys that secrets are sealed with, as TENURE_SECRETS_KEY has them; "": those of a file in the data folder."""
 
+    public_url: str = ""
+    """Where clients find the base domain, such as https://fns.example.com, if that is not `listen`: at a proxy."""
     backups: Path | None = None
     """The folder that backups are kept in; None: `backups` in the data folder."""
 
@@ -199,6 +203,38 @@ def host_quotas(given: Sequence[str] = (), environ: Mapping[str, str] = os.envir
     """`NAME=VALUE` each; a flag wins over `TENURE_QUOTAS`, which has commas between them. Raises ValueError."""
     from_environ = [text for text in environ.get("TENURE_QUOTAS", "").split(",") if text.strip()]
     return merged(DEFAULTS, dict(parsed(text) for text in (*from_environ, *given)))
+
+
+_SCHEMES = {"http": 80, "https": 443}
+_HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+
+
+def public_address(url: str = "", base_domain: str | None = None) -> tuple[str, str]:
+    """(`ServeConfig.public_url`, `ServeConfig.base_domain`) of what was named of both. A function's host name is below
+    the one that the URL names, so either says the domain, and both have to say the same.
+
+    Raises ValueError with a sentence for the user.
+    """
+    domain = (base_domain or "localhost").lower().rstrip(".")
+    if not url:
+        return "", domain
+    try:
+        parts = urlsplit(url)
+        host, port, extra = parts.hostname or "", parts.port, parts.path.rstrip("/") or parts.query or parts.fragment
+        right = parts.scheme in _SCHEMES and _HOST.fullmatch(host) and port != 0 and "@" not in parts.netloc
+    except ValueError:
+        right = False
+    if not right or extra or host.rpartition(".")[2].isdigit():
+        raise ValueError(
+            f"--public-url is '{url}'; write a scheme and a host name, with a port if it is not the usual one and "
+            "nothing behind it, such as https://fns.example.com"
+        )
+    if base_domain is not None and host != domain:
+        raise ValueError(
+            f"--public-url says that functions are below {host}, and --base-domain that they are below {domain}: "
+            "name the same, or leave --base-domain out"
+        )
+    return f"{parts.scheme}://{host}" + ("" if port in (None, _SCHEMES[parts.scheme]) else f":{port}"), host
 
 
 def check_open_metrics(admin: Address) -> None:

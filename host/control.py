@@ -186,6 +186,9 @@ class Control:
 
     def function_url(self, label: str) -> str:
         """Where a function is reached, such as http://account-0198c2c58a.localhost:8787."""
+        if self.config.public_url:
+            scheme, _, rest = self.config.public_url.partition("://")
+            return f"{scheme}://{label}.{rest}"
         port = int(self.listen_url.rpartition(":")[2])
         return f"http://{label}.{self.config.base_domain}" + ("" if port == 80 else f":{port}")
 

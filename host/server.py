@@ -289,6 +289,8 @@ def _announce(control: Control) -> None:
     data, key_file = control.config.data_dir, control.config.data_dir / OPERATOR_KEY_FILE
     if control.tls_url:
         print(f"TLS        {control.tls_url}")
+    if control.config.public_url:
+        print(f"Listening  {control.listen_url}")
     print(f"Functions  {control.function_url('NAME-ID')}\nAdmin API  {control.admin_url}\nData       {data}")
     if control.new_operator_key:
         print(f"A new operator key is in {key_file}. Use it: tenure auth api-key set $(cat {key_file})")

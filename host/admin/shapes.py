@@ -31,12 +31,13 @@ class Whoami(TypedDict):
 
 
 class HostStatus(TypedDict, total=False):
-    """A tenant sees `version`, `uptime_s` and `functions`, the number of its own; an operator all the others too,
-    which are counts of the whole host and may change with each release.
+    """A tenant sees `version`, `uptime_s`, `functions_url` and `functions`, the number of its own; an operator all the
+    others too, which are counts of the whole host and may change with each release.
     """
 
     version: Annotated[str, Meta(description="Of the host.")]
     uptime_s: float
+    functions_url: Annotated[str, Meta(description="NAME-ID is what each function has in its place.")]
     functions: Count
 
 

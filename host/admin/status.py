@@ -10,18 +10,26 @@ from host.admin.auth import caller
 from host.admin.services import services
 from host.admin.shapes import HostStatus, Whoami
 
+ANY_LABEL = "NAME-ID"
+"""In place of the first part of a function's host name."""
+
 blueprint = Blueprint("status", __name__)
 
 
 @blueprint.get("/status")
 async def status() -> HostStatus:
     """Show whether the host is well. Operators see the whole host, tenants themselves."""
-    host = cast(HostStatus, await services().status())
+    host = cast(HostStatus, {**await services().status(), "functions_url": services().url(ANY_LABEL)})
     key = caller()
     if key.role == "operator":
         return host
     functions = len(services().registry.functions(key.tenant))
-    return {"version": host["version"], "uptime_s": host["uptime_s"], "functions": functions}
+    return {
+        "version": host["version"],
+        "uptime_s": host["uptime_s"],
+        "functions_url": host["functions_url"],
+        "functions": functions,
+    }
 
 
 @blueprint.get("/whoami")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import click
 
 EXAMPLES = (
-    "tenure serve --data /var/lib/tenure --listen 0.0.0.0:80 --base-domain fn.example.com",
+    "tenure serve --data /var/lib/tenure --public-url https://fns.example.com",
     "tenure dev --listen 127.0.0.1:9000",
     "tenure auth api-key set --endpoint https://admin.example.com",
     "tenure auth api-key status",

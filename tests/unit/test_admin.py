@@ -112,7 +112,9 @@ async def test_who_am_i(operator: Api, acme: Api) -> None:
 
 async def test_only_operators_see_the_whole_host(operator: Api, acme: Api) -> None:
     assert (await operator.json("GET", "/status"))["counts"] == {"tenants": 2}
-    assert await acme.json("GET", "/status") == {"version": "0.1.0", "uptime_s": 1.5, "functions": 0}
+    url = "http://NAME-ID.localhost:8787"
+    shown = {"version": "0.1.0", "uptime_s": 1.5, "functions_url": url, "functions": 0}
+    assert await acme.json("GET", "/status") == shown
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,14 @@ WORKERS_MAX = 128
 )
 @click.option("--listen", type=ADDRESS, default="127.0.0.1:8787", show_default=True, help="Where functions are served.")
 @click.option("--admin", type=ADDRESS, default="127.0.0.1:8788", show_default=True, help="Where the admin API is.")
-@click.option("--base-domain", default="localhost", show_default=True, help="Functions are at LABEL.DOMAIN.")
+@click.option("--base-domain", help="Functions are at LABEL.DOMAIN (that of --public-url, or localhost).")
+@click.option(
+    "--public-url",
+    default="",
+    envvar="TENURE_PUBLIC_URL",
+    metavar="URL",
+    help="Where clients find the base domain, behind a proxy.",
+)
 @click.option("--edge-server", type=click.Choice(["uvicorn", "hypercorn"]), default="uvicorn", show_default=True)
 @click.option("--max-activations", type=click.IntRange(1), help="Actors in memory at most.")
 @click.option(
@@ -89,7 +96,8 @@ def serve(
     data: Path,
     listen: Any,
     admin: Any,
-    base_domain: str,
+    base_domain: str | None,
+    public_url: str,
     edge_server: Any,
     max_activations: int | None,
     activation_idle_seconds: float | None,
@@ -116,6 +124,7 @@ def serve(
     try:
         if metrics_open:
             config.check_open_metrics(admin)
+        public_url, domain = config.public_address(public_url, base_domain)
         limits = config.host_limits(max_activations, activation_idle_seconds)
         permitted, proxies = config.permitted_networks(), config.trusted_proxies()
         workers = config.worker_count(workers)
@@ -130,7 +139,7 @@ def serve(
         data,
         listen,
         admin,
-        base_domain.lower().rstrip("."),
+        domain,
         edge_server,
         workers,
         limits,
@@ -146,6 +155,7 @@ def serve(
         dns=dns,
         quotas=of_tenants,
         secrets_key=config.secrets_key(),
+        public_url=public_url,
         backups=backups,
     )
     from host.supervisor.nursery import Nursery

@@ -19,6 +19,7 @@ from host.config import (
     ServeConfig,
     host_limits,
     host_quotas,
+    keep_rule,
     permitted_networks,
     public_address,
     secrets_key,
@@ -93,6 +94,7 @@ def create_app(config: ServeConfig | None = None) -> OnePort:
             outbound_permitted=permitted_networks(),
             trusted_proxies=trusted_proxies(),
             quotas=host_quotas(),
+            keep=keep_rule(),
             secrets_key=secrets_key(),
         )
     return OnePort(config)

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from host.confine.process import Mode
+from host.model.keep import DAYS_MAX, VERSIONS_MAX, Keep
 from host.model.limits import HOST_LIMITS, HostLimits
 from host.model.quotas import DEFAULTS, Quotas, merged, parsed
 
@@ -78,6 +79,8 @@ class ServeConfig:
     """Whom to ask for the TXT records of tenants' host names; None: those that the machine asks."""
     quotas: Quotas = DEFAULTS
     """Of each tenant for which its operator has set no others. Workers get those of tenants with what serves."""
+    keep: Keep | None = None
+    """The rule by which old versions go, of functions that have none of their own; None: they stay."""
     secrets_key: str = field(default="", repr=False)
     """The keys that secrets are sealed with, as TENURE_SECRETS_KEY has them; "": those of a file in the data folder."""
 
@@ -237,6 +240,23 @@ def public_address(url: str = "", base_domain: str | None = None) -> tuple[str, 
     return f"{parts.scheme}://{host}" + ("" if port in (None, _SCHEMES[parts.scheme]) else f":{port}"), host
 
 
+def keep_rule(
+    versions: int | None = None, days: float | None = None, environ: Mapping[str, str] = os.environ
+) -> Keep | None:
+    """A flag wins over `TENURE_KEEP_VERSIONS` and `TENURE_KEEP_DAYS`. Who says one of them has a rule, with the other
+    as a prune has it; None for who says none. Raises ValueError.
+    """
+    if versions is None and (number := _positive(environ, "TENURE_KEEP_VERSIONS")) is not None:
+        versions = max(int(number), 1)
+    if days is None:
+        days = _positive(environ, "TENURE_KEEP_DAYS", or_zero=True)
+    if versions is None and days is None:
+        return None
+    if (versions or 0) > VERSIONS_MAX or (days or 0) > DAYS_MAX:
+        raise ValueError(f"a rule keeps {VERSIONS_MAX:,} versions and {DAYS_MAX:,} days at most; name fewer")
+    return Keep(Keep().versions if versions is None else versions, Keep().days if days is None else days)
+
+
 def check_open_metrics(admin: Address) -> None:
     """Raises ValueError unless the admin API is on a loopback address."""
     with suppress(ValueError):
@@ -270,14 +290,14 @@ def _networks(environ: Mapping[str, str], variable: str) -> tuple[Network, ...]:
         raise ValueError(f"{variable}: {error}; write networks such as 10.1.0.0/16") from None
 
 
-def _positive(environ: Mapping[str, str], name: str) -> float | None:
+def _positive(environ: Mapping[str, str], name: str, *, or_zero: bool = False) -> float | None:
     text = environ.get(name)
     if not text:
         return None
     try:
         value = float(text)
     except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{name} is '{text}'; it must be a number above 0")
+        value = -1.0
+    if not 0 <= value < float("inf") or (value == 0 and not or_zero):
+        raise ValueError(f"{name} is '{text}'; it must be {'0 or ' if or_zero else ''}a number above 0")
     return value

@@ -40,6 +40,7 @@ from host.registry.registry import Registry
 from host.registry.sealing import open_key_ring
 from host.registry.serving import Versions
 from host.registry.stacks import Stacks
+from host.registry.upkeep import Upkeep
 from host.registry.usage import Usage
 from host.sandbox.component import Compiler
 from host.storage.blobs import BlobStore
@@ -86,6 +87,7 @@ class Control:
         self.publisher: Publisher
         self.stacks: Stacks
         self.departures: Departures
+        self.upkeep: Upkeep
         self.egress: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
         self.workers: Callable[[], list[Shown]] = _this_process
         self._started = time.monotonic()
@@ -116,6 +118,7 @@ class Control:
             spread=self.staff.spread,
             ring=ring,
             quotas=self.config.quotas,
+            keep=self.config.keep,
             base_domain=self.config.base_domain,
             resolver=Resolver(self.config.dns),
         )
@@ -141,6 +144,9 @@ class Control:
         self.stacks = Stacks(self.registry, blobs)
         await self.publisher.start()
         stack.push_async_callback(self.publisher.close)
+        self.upkeep = Upkeep(self.registry, self.publisher, self.clock, self.observed.say)
+        self.upkeep.start()
+        stack.push_async_callback(self.upkeep.close)
         actor_data = AllActorData(self.staff, self._slots)
         self.departures = Departures(self.registry, self.publisher, actor_data, self._use.forget)
         self.departures.resume()
@@ -180,6 +186,7 @@ class Control:
             workers=lambda: self.workers(),
             metrics_open=self.config.metrics_open,
             backups=self.backups,
+            upkeep=self.upkeep,
         )
         admin = cast(AsgiApp, create_admin_app(services))
         return WithDashboard(admin, self.clock, self.config.trusted_proxies)

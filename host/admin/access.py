@@ -41,6 +41,8 @@ NEEDS: Mapping[str, Need] = MappingProxyType(
         "POST /v1/functions/<ref>/versions": DEPLOY,
         "GET /v1/functions/<ref>/versions/<int:number>": READ,
         "POST /v1/functions/<ref>/versions/prune": ADMIN,
+        "PUT /v1/functions/<ref>/versions/rule": ADMIN,
+        "DELETE /v1/functions/<ref>/versions/rule": ADMIN,
         "GET /v1/functions/<ref>/deployments": READ,
         "POST /v1/functions/<ref>/deployments": DEPLOY,
         "GET /v1/functions/<ref>/domains": READ,

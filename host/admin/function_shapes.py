@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypedDict
 from msgspec import Meta
 
 from host.admin.shapes import By, Count, Digest, Next, Size, Time
+from host.model.keep import DAYS_MAX, VERSIONS_MAX
 from host.registry.deployments import WEIGHT_MAX
 from host.registry.records import FunctionStatus, VersionStatus
 
@@ -26,6 +27,14 @@ class Share(TypedDict):
 Split = Annotated[list[Share], Meta(description="All versions that serve, if there are several; else empty.")]
 
 
+class Rule(TypedDict):
+    """What stays of a function's versions; the others go by themselves. `set`: for this function, not by the host."""
+
+    keep: Annotated[int, Meta(ge=1, le=VERSIONS_MAX, description="The newest so many.")]
+    days: Annotated[float, Meta(ge=0, le=DAYS_MAX, description="And what served within so many days.")]
+    set: bool
+
+
 class Function(TypedDict):
     """A function with what serves: `version`, `actors`, `size`, `digest` and `sdk` are those of the serving version, of
     several of the one with the most weight.
@@ -41,6 +50,7 @@ class Function(TypedDict):
     version: int | None
     split: Split
     versions: Annotated[Count, Meta(description="How many are kept.")]
+    rule: Annotated[Rule | None, Meta(description="By which old versions go by themselves; null: by none.")]
     actors: list[ActorBinding]
     size: Size | None
     digest: Digest | None

@@ -23,7 +23,7 @@ from host.admin.shapes import LogPage
 from host.admin.views import log_json
 from host.model.errors import Unavailable, UsageError
 from host.registry.records import ApiKeyRecord
-from host.telemetry.journal import Follower, Journal, notice
+from host.telemetry.journal import Follower, Journal, missing
 from host.telemetry.segments import Entry
 
 blueprint = Blueprint("logs", __name__)
@@ -156,7 +156,7 @@ def _with_missed(follower: Follower, lines: list[Entry]) -> list[Entry]:
     missed, follower.missed = follower.missed, 0
     if not missed or not lines:
         return lines
-    return [{"seq": lines[0]["seq"], **notice(missed, lines[0]["time"])}, *lines]
+    return [{"seq": lines[0]["seq"], **missing(missed, lines[0]["time"])}, *lines]
 
 
 def _may_go_on(admin: AdminServices, key: ApiKeyRecord, bearer_key: str, function_id: str) -> bool:

@@ -112,6 +112,8 @@ def _of_control(admin: AdminServices, observed: Observed) -> Iterator[Metric]:
     if observed.spans is not None:
         yield CounterMetricFamily("tenure_spans", "Spans that the collector took.", value=observed.spans.exported)
         yield CounterMetricFamily("tenure_spans_dropped", "Spans that it did not.", value=observed.spans.dropped)
+    if admin.upkeep is not None:
+        yield CounterMetricFamily("tenure_versions_pruned", "Versions that went by rule.", value=admin.upkeep.removed)
     serving = len(admin.registry.deployed())
     yield GaugeMetricFamily("tenure_functions_serving", "Functions with a deployed version.", value=serving)
 

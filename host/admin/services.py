@@ -15,6 +15,7 @@ from host.registry.departures import Departures
 from host.registry.publish import Publisher
 from host.registry.registry import Registry
 from host.registry.stacks import Stacks
+from host.registry.upkeep import Upkeep
 from host.supervisor.actors import AllActors
 from host.supervisor.alarms import AlarmSource
 from host.supervisor.supervisor import Shown
@@ -37,7 +38,7 @@ class AdminServices:
     is shown to operators; of it a tenant sees `version` and `uptime_s` only. Without `alarms` (an admin plane that
     runs no actors) the alarms' routes answer 503, without `actors` those of actors, without `departures` the deletion
     of a tenant, and without `observed`, `counts` and `usage` those of logs, metrics and usage. `metrics_open`: /metrics
-    asks for no key. Without `backups` the routes of backups answer 503.
+    asks for no key. Without `backups` the routes of backups answer 503; without `upkeep` nobody applies rules.
     """
 
     registry: Registry
@@ -54,6 +55,7 @@ class AdminServices:
     metrics_open: bool = False
     backups: Backups | None = None
     stacks: Stacks | None = None
+    upkeep: Upkeep | None = None
     tries: Tries = field(default_factory=lambda: Tries(SystemClock()))
 
     async def with_stacks(self, function_id: str, lines: list[Entry]) -> list[Entry]:

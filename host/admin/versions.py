@@ -9,16 +9,23 @@ from quart import Blueprint
 from quart.wrappers import Response
 
 from host.admin.auth import caller
-from host.admin.contract import Accepted, Created, Input, Media, Positive, takes
-from host.admin.function_shapes import Deployed, DeploymentPage, Pruned, Share, Version, VersionPage
+from host.admin.contract import Accepted, Created, Input, Media, NoContent, Positive, takes
+from host.admin.function_shapes import Deployed, DeploymentPage, Function, Pruned, Share, Version, VersionPage
 from host.admin.idempotency import claim_upload
 from host.admin.paging import Paging, page_of
 from host.admin.requests import receive_bundle
 from host.admin.services import services
-from host.admin.views import deployed_json, deployment_json, listed_version_json, pruned_json, version_json
+from host.admin.views import (
+    deployed_json,
+    deployment_json,
+    function_json,
+    listed_version_json,
+    pruned_json,
+    version_json,
+)
 from host.model.errors import UsageError
+from host.model.keep import DAYS_MAX, VERSIONS_MAX, Keep
 from host.registry.deployments import history
-from host.registry.pruning import Keep
 from host.registry.records import Share as ShareRecord
 
 blueprint = Blueprint("versions", __name__)
@@ -38,10 +45,18 @@ class Revision(Input):
     split: Annotated[list[Share] | None, Meta(description="Several of them, each once.")] = None
 
 
+Days = Annotated[float, Meta(ge=0, le=DAYS_MAX, description="What served within so many days stays.")]
+
+
 class Pruning(Input):
-    keep: Annotated[int, Meta(ge=0, le=1_000, description="The newest so many stay.")] = Keep().versions
-    days: Annotated[float, Meta(ge=0, le=3_650, description="What served within so many days stays.")] = Keep().days
+    keep: Annotated[int, Meta(ge=0, le=VERSIONS_MAX, description="The newest so many stay.")] = Keep().versions
+    days: Days = Keep().days
     dry_run: Annotated[bool, Meta(description="Only say what would go.")] = False
+
+
+class NewRule(Input):
+    keep: Annotated[int, Meta(ge=1, le=VERSIONS_MAX, description="The newest so many stay.")] = Keep().versions
+    days: Days = Keep().days
 
 
 @blueprint.post("/functions/<ref>/versions")
@@ -106,6 +121,23 @@ async def prune(ref: str, body: Pruning) -> Pruned:
     keep = Keep(body.keep, body.days)
     pruned = await services().publisher.prune(caller().tenant, ref, keep, dry_run=body.dry_run)
     return pruned_json(pruned, dry_run=body.dry_run)
+
+
+@blueprint.put("/functions/<ref>/versions/rule")
+@takes()
+async def set_rule(ref: str, body: NewRule) -> Function:
+    """Give a function a rule of its own by which old versions go by themselves: after each ship and deployment, and
+    once an hour. What a prune never removes stays here, too.
+    """
+    keep = Keep(body.keep, body.days)
+    return function_json(await services().registry.rules.change(caller().tenant, ref, keep), services())
+
+
+@blueprint.delete("/functions/<ref>/versions/rule")
+async def clear_rule(ref: str) -> NoContent:
+    """Let the host's rule count again for a function, if the host has one."""
+    await services().registry.rules.change(caller().tenant, ref, None)
+    return "", 204
 
 
 def _wanted(body: Revision) -> list[ShareRecord]:

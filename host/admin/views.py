@@ -14,6 +14,7 @@ from host.admin.function_shapes import (
     Function,
     ListedVersion,
     Pruned,
+    Rule,
     Share,
     Version,
 )
@@ -84,6 +85,7 @@ def function_json(function: FunctionRecord, services: AdminServices) -> Function
         "version": function.serving,
         "split": _split(function),
         "versions": len(registry.versions(function.id)),
+        "rule": _rule(function, registry),
         "actors": [] if serving is None else _actors(serving),
         "size": None if serving is None else serving.size,
         "digest": None if serving is None else serving.digest,
@@ -213,6 +215,13 @@ def secret_json(secret: SecretRecord, registry: Registry) -> Secret:
 
 def _binds(version: VersionRecord, secret: str) -> bool:
     return any(bound.name == secret for bound in version.manifest.secrets)
+
+
+def _rule(function: FunctionRecord, registry: Registry) -> Rule | None:
+    keep = registry.rules.of(function)
+    if keep is None:
+        return None
+    return {"keep": keep.versions, "days": keep.days, "set": function.keep is not None}
 
 
 def _split(of: FunctionRecord | DeploymentRecord) -> list[Share]:

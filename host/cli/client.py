@@ -106,6 +106,13 @@ class AdminClient:
         body = {"keep": keep, "days": days, "dry_run": dry_run}
         return self._call("POST", f"/v1/functions/{_segment(ref)}/versions/prune", json=body)
 
+    def set_rule(self, ref: str, keep: int, days: float) -> Json:
+        """By which old versions go by themselves. Returns the function."""
+        return self._call("PUT", f"/v1/functions/{_segment(ref)}/versions/rule", json={"keep": keep, "days": days})
+
+    def clear_rule(self, ref: str) -> None:
+        self._call("DELETE", f"/v1/functions/{_segment(ref)}/versions/rule")
+
     def domains(self, ref: str) -> list[Json]:
         return self._list(f"/v1/functions/{_segment(ref)}/domains", "domains")
 

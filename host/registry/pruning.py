@@ -1,8 +1,8 @@
 """Which versions of a function may go.
 
 What stays, whatever is asked: what serves, what is being compiled, what served just before (a rollback goes back to
-it), and what served until a moment ago (requests may still run on it). Beyond that a rule keeps the newest versions and
-those that served lately.
+it), and what served until a moment ago (requests may still run on it) or was shipped then (whoever shipped it may be
+about to deploy it). Beyond that a rule keeps the newest versions and those that served lately.
 """
 
 from __future__ import annotations
@@ -12,20 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from host.model.keep import Keep
 from host.registry.deployments import HISTORY_MAX, history, shares
 from host.registry.records import FunctionRecord, VersionRecord
 
 SETTLED_MS = 600_000.0
 """So long after its end a deployment may still have requests and turns: more than any of them may last."""
 DAY_MS = 86_400_000.0
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """The rule: the newest `versions`, and what served within `days`."""
-
-    versions: int = 10
-    days: float = 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +62,8 @@ def prune(
             return "served before: a rollback goes back to it"
         if version.number in newest:
             return f"is one of the newest {keep.versions}"
+        if version.created_ms > now_ms - SETTLED_MS:
+            return "was shipped a moment ago"
         if version.number in served:
             return f"served within {keep.days:g} days" if keep.days * DAY_MS >= SETTLED_MS else "served a moment ago"
         if version.status == "deploy_ok" and version.created_ms < unknown_ms:

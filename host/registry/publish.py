@@ -15,12 +15,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from host.model.errors import Conflict, HostError, ManifestError, NotFound, TenureError, Unavailable
+from host.model.keep import Keep
 from host.model.limits import BUNDLE_LIMITS, BundleLimits
 from host.model.manifest import Manifest, parse_manifest
 from host.registry import deployments, sourcemap
@@ -28,7 +29,7 @@ from host.registry.bundle import Bundle, read_bundle
 from host.registry.components import Components
 from host.registry.deployments import Deployed
 from host.registry.ports import Blobs, CompiledComponent, Compiler
-from host.registry.pruning import Keep, Pruned
+from host.registry.pruning import Pruned
 from host.registry.records import FunctionRecord, Share, VersionRecord
 from host.registry.registry import Registry
 from host.telemetry.log import get
@@ -79,6 +80,10 @@ class _Known:
     sdk: str
 
 
+def _nobody(_function_id: str) -> None:
+    """Nobody is told."""
+
+
 class Publisher:
     """One per process. `start` after `Registry.load`, `close` before the engine is closed."""
 
@@ -92,6 +97,8 @@ class Publisher:
         *,
         queue_max: int = QUEUE_MAX,
     ) -> None:
+        self.on_settled: Callable[[str], None] = _nobody
+        """Told of a function when a version of it was compiled, or other versions serve."""
         self.limits = limits
         self.work_dir = work_dir
         self._registry = registry
@@ -175,11 +182,13 @@ class Publisher:
     ) -> Deployed:
         compiled = {share: await self._compiled(version) for share, version in versions.items()}
         try:
-            return await self._registry.deploy(function.id, compiled, by)
+            deployed = await self._registry.deploy(function.id, compiled, by)
         except NotFound:  # it was pruned, or the function deleted, while one was compiled
             async with self._components.lock:
                 await self._components.forget(version.digest for version in versions.values())
             raise
+        self.on_settled(function.id)
+        return deployed
 
     async def _compiled(self, version: VersionRecord) -> CompiledComponent:
         artifact = self._compiler.artifact_path(version.digest)
@@ -191,14 +200,14 @@ class Publisher:
         self._queue.put_nowait(_Job(version.function_id, version.number, version.digest, compiled=waiting))
         return await waiting
 
-    async def prune(self, tenant: str, ref: str, keep: Keep, *, dry_run: bool = False) -> Pruned:
-        """Remove old versions of a function, and what only they used; goes on to its end. Raises NotFound,
-        StorageBroken.
+    async def prune(self, tenant: str, ref: str, keep: Keep | None = None, *, dry_run: bool = False) -> Pruned:
+        """Remove old versions of a function by `keep`, or by its own rule, and what only they used; goes on to its end.
+        Raises NotFound, Unavailable, StorageBroken.
         """
 
         async def remove() -> Pruned:
             async with self._components.lock:
-                pruned, unused = await self._registry.prune(tenant, ref, keep, dry_run=dry_run)
+                pruned, unused = await self._registry.rules.prune(tenant, ref, keep, dry_run=dry_run)
                 await self._components.forget(unused)
                 return pruned
 
@@ -277,6 +286,7 @@ class Publisher:
                     await self._compile_again(job, job.compiled)
                 else:
                     await (self._prepare(job) if job.redo else self._publish(job))
+                    self.on_settled(job.function_id)
             except Exception as error:  # the next version must not wait for ever because of this one
                 _log.exception("publish_failed", error, function=job.function_id, version=job.number)
             finally:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 import orjson
 
+from host.model.keep import Keep
 from host.model.manifest import Manifest, manifest_from_json, manifest_to_json
 
 DEFAULT_TENANT = "default"
@@ -70,7 +71,8 @@ class FunctionRecord:
     `status` and `errors` tell how the last ship ended; a failed one leaves `serving` as it was. `next_number` only
     grows, so a version's number is never used again. `history` are the last deployments, the oldest first.
     `quarantined` is the number of a version that is refused while it serves, because workers died of it. `split` is
-    empty unless several versions serve; then it has all of them, and `serving` is the heaviest.
+    empty unless several versions serve; then it has all of them, and `serving` is the heaviest. `keep` is the rule by
+    which its old versions go, None for that of the host.
     """
 
     id: str
@@ -87,6 +89,7 @@ class FunctionRecord:
     history: tuple[Deployment, ...] = ()
     quarantined: int | None = None
     split: tuple[Share, ...] = ()
+    keep: Keep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +198,10 @@ def _deployments(stored: Any) -> tuple[Deployment, ...]:
     )
 
 
+def _keep(stored: Any) -> Keep | None:
+    return None if stored is None else Keep(stored["versions"], stored["days"])
+
+
 _DECODE: Mapping[str, Callable[[Any], Any]] = {
     "manifest": manifest_from_json,
     "warnings": tuple,
@@ -203,6 +210,7 @@ _DECODE: Mapping[str, Callable[[Any], Any]] = {
     "history": _deployments,
     "quotas": MappingProxyType,
     "split": _shares,
+    "keep": _keep,
 }
 
 

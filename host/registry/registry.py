@@ -7,7 +7,8 @@ Invariants: labels are unique on the host; names are unique in a tenant; an acto
 version numbers are never used twice; a version never changes once it is `deploy_ok` or `deploy_failed`.
 
 Not here: how functions and versions are found (`catalog`), tenants and keys (`accounts`), what secrets hold
-(`secrets`), `quotas`, bundles and compiling (`publish`), blobs (`components`), what the hot path looks up (`serving`).
+(`secrets`), `quotas`, pruning (`rules`), bundles and compiling (`publish`), blobs (`components`), what the hot path
+looks up (`serving`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from host.model.clock import Clock
 from host.model.errors import Conflict, NotFound, UsageError
 from host.model.ids import FUNCTION_NAME
+from host.model.keep import Keep
 from host.model.limits import LIMITS, TENANT_LIMITS, Limits, TenantLimits
 from host.model.manifest import Manifest
 from host.model.quotas import DEFAULTS, Quotas
@@ -31,10 +33,10 @@ from host.registry.deployments import Deployed
 from host.registry.domains import Domains
 from host.registry.labels import free_label
 from host.registry.ports import CompiledComponent, Durable, Resolver, Spread, nowhere
-from host.registry.pruning import Keep, Pruned, prune
 from host.registry.quotas import TenantQuotas
 from host.registry.records import FunctionRecord, FunctionStatus, Share, TenantRecord, TenantStatus, VersionRecord
 from host.registry.replies import KeptReplies
+from host.registry.rules import Rules
 from host.registry.sealing import KeyRing
 from host.registry.secrets import Secrets
 from host.registry.serving import Change, OnChange, Serving, runnable
@@ -62,6 +64,7 @@ class Registry:
         base_domain: str = "localhost",
         resolver: Resolver | None = None,
         quotas: Quotas = DEFAULTS,
+        keep: Keep | None = None,
     ) -> None:
         self.tenant_limits = tenant_limits
         self._store = store.Store(engine, committer)
@@ -74,6 +77,7 @@ class Registry:
         self.quotas = TenantQuotas(*parts, limits, self._renew, quotas)
         self.domains = Domains(self._store, self._changes, clock, base_domain, resolver, self._renew)
         self._catalog = catalog = Catalog()
+        self.rules = Rules(self._store, self._changes, catalog, clock, keep)
         self._serving = Serving()
         self._spread = spread
         self.route = self._serving.route
@@ -218,21 +222,6 @@ class Registry:
             self._catalog.put_function(changed)
             self._catalog.put_version(version)
             return version, self._catalog.drop_versions(old)
-
-        return await self._changes.run(change())
-
-    async def prune(
-        self, tenant: str, ref: str, keep: Keep, *, dry_run: bool = False
-    ) -> tuple[Pruned, tuple[str, ...]]:
-        """(what went, or with `dry_run` would go; the digests that nobody uses any more). Raises NotFound."""
-
-        async def change() -> tuple[Pruned, tuple[str, ...]]:
-            function = self.function(tenant, ref)
-            pruned = prune(function, self.versions(function.id), keep, self._clock.now(), self.uses)
-            if dry_run or not pruned.gone:
-                return pruned, ()
-            await self._store.commit([store.drop_version(tenant, version) for version in pruned.gone])
-            return pruned, self._catalog.drop_versions(pruned.gone)
 
         return await self._changes.run(change())
 

@@ -106,7 +106,7 @@ class Journal:
     def append(self, function_id: str, lines: list[bytes], missed: int = 0) -> None:
         """Keep lines, each a JSON object without a number; `missed` more came before them and are lost."""
         if missed:
-            lines = [orjson.dumps(notice(missed, self._clock.now())), *lines]
+            lines = [orjson.dumps(missing(missed, self._clock.now())), *lines]
         last = max(self._last.get(function_id, 0), int(self._clock.now() * 1000) - 1)
         followers = self._followers.get(function_id, ())
         for line in lines:
@@ -204,7 +204,7 @@ class Journal:
             first = _number(lines[0])
             if dropped:
                 first -= 1  # that of the last one that was dropped
-                lines.insert(0, _numbered(orjson.dumps(notice(dropped, now_ms)), first))
+                lines.insert(0, _numbered(orjson.dumps(missing(dropped, now_ms)), first))
             try:
                 self._segments.write(function_id, first, lines)
             except OSError as error:
@@ -212,10 +212,15 @@ class Journal:
                 _log.error("lines_lost", function=function_id, count=len(lines), error=error)
 
 
-def notice(count: int, now_ms: float) -> Entry:
+def notice(text: str, now_ms: float, level: str = "warn") -> Entry:
+    """A line that the host writes itself."""
+    return {"time": now_ms, "type": "notice", "level": level, "instance": "", "request_id": "", "text": text}
+
+
+def missing(count: int, now_ms: float) -> Entry:
     """The line that stands for `count` others."""
-    text = f"{count} line{'' if count == 1 else 's'} before this one had to be dropped: more came than could be kept"
-    return {"time": now_ms, "type": "notice", "level": "warn", "instance": "", "request_id": "", "text": text}
+    lines = f"{count} line{'' if count == 1 else 's'}"
+    return notice(f"{lines} before this one had to be dropped: more came than could be kept", now_ms)
 
 
 def _numbered(line: bytes, number: int) -> bytes:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import orjson
+
 from host.model.clock import Clock
 from host.model.limits import LOG_LIMITS, LogLimits
 from host.telemetry.batch import Counted, SpanRow, decode_batch
-from host.telemetry.journal import Journal
+from host.telemetry.journal import Journal, notice
 from host.telemetry.log import get
 from host.telemetry.metrics import FunctionMetrics
 from host.telemetry.refusals import Refusals
@@ -52,6 +54,7 @@ class Observed:
         self.on_counted: Callable[[str, str, Counted], None] = _nothing
         """Told (function id, kind of work, counts) of what comes."""
         self._refusals = Refusals(self.journal, clock)
+        self._clock = clock
         self._functions = functions
         self.spans = spans
 
@@ -74,6 +77,11 @@ class Observed:
                     self._refusals.add(function_id, quota, count)
         if spans and self.spans is not None:
             self.spans.offer(spans)
+
+    def say(self, function_id: str, text: str) -> None:
+        """A line in the function's log that tells its tenant what the host has done."""
+        if function_id in self._functions():
+            self.journal.append(function_id, [orjson.dumps(notice(text, self._clock.now(), "info"))])
 
     def forget(self, function_id: str) -> None:
         """The function is deleted."""

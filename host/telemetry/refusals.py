@@ -11,7 +11,7 @@ from functools import partial
 import orjson
 
 from host.model.clock import Clock
-from host.telemetry.journal import Journal
+from host.telemetry.journal import Journal, notice
 
 EVERY_S = 60.0
 
@@ -38,14 +38,7 @@ class Refusals:
         self._since[key] = 0
         self._clock.call_later(EVERY_S, partial(self._again, key))
         function_id, quota = key
-        line = {
-            "time": self._clock.now(),
-            "type": "notice",
-            "level": "warn",
-            "instance": "",
-            "request_id": "",
-            "text": f"over the quota {quota}: refused {count}{when}",
-        }
+        line = notice(f"over the quota {quota}: refused {count}{when}", self._clock.now())
         self._journal.append(function_id, [orjson.dumps(line)])
 
     def _again(self, key: tuple[str, str]) -> None:

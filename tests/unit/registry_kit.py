@@ -15,6 +15,7 @@ from typing import Any
 
 from host.model.clock import ManualClock
 from host.model.errors import BundleError
+from host.model.keep import Keep
 from host.model.limits import BundleLimits, TenantLimits
 from host.model.quotas import DEFAULTS, Quotas
 from host.registry.ports import Resolver
@@ -104,6 +105,7 @@ class Host:
         self.clock = ManualClock()
         self.given_key = ""
         self.resolver: Resolver | None = None
+        self.keep: Keep | None = None
 
     async def start(self) -> Host:
         self.committer = Committer(self.engine, self.clock)
@@ -116,6 +118,7 @@ class Host:
             tenant_limits=self.tenant_limits,
             quotas=self.quotas,
             resolver=self.resolver,
+            keep=self.keep,
         )
         self.blobs = BlobStore(self.folder / "blobs")
         self.compiler = LabelCompiler(self.folder / "cache")

@@ -57,6 +57,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/functions/<ref>/versions": {"data": bundle(manifest("Account"), component("Account", note="2"))},
     "POST /v1/functions/<ref>/deployments": {"json": {"version": 1}},
     "POST /v1/functions/<ref>/versions/prune": {"json": {"keep": 0}},
+    "PUT /v1/functions/<ref>/versions/rule": {"json": {"keep": 5}},
     "POST /v1/functions/<ref>/domains/verify": {"json": {"name": CLAIMED}},
     "PUT /v1/secrets/<name>": {"json": {"value": "mine"}},
     "POST /v1/alarms/retry": {"json": {"type": "Account", "name": "alice"}},

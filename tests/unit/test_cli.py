@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import socket
 import stat
 import sys
@@ -417,6 +418,28 @@ def test_pruning_says_what_would_go_and_asks(tenure: Tenure, scripted: Scripted)
     assert json.loads(scripted.bodies[-1])["dry_run"] is False
     scripted.on("POST", "/v1/functions/account/versions/prune", (200, {"pruned": [], "kept": [], "freed": 0}))
     assert tenure("revisions", "prune", "account").out == "No version of 'account' has to go.\n"
+
+
+def test_a_rule_is_shown_set_and_cleared(tenure: Tenure, scripted: Scripted) -> None:
+    path = "/v1/functions/account/versions/rule"
+    shown = {**FUNCTION, "rule": {"keep": 20, "days": 7, "set": True}}
+    scripted.on("GET", "/v1/functions/account", (200, {**FUNCTION, "rule": None}))
+    assert tenure("revisions", "rule", "account").out.startswith("Old versions of 'account' stay until you prune them")
+    scripted.on("PUT", path, (200, shown))
+    ended = tenure("revisions", "rule", "account", "--keep", "20")
+    assert json.loads(scripted.bodies[-1]) == {"keep": 20, "days": 7}
+    stays = "the newest 20, and what served within 7 days (its own rule)"
+    assert ended.out == f"Old versions of 'account' go by themselves. What stays: {stays}.\n"
+    assert json.loads(tenure("revisions", "rule", "account", "--days", "0", "--json").out) == shown["rule"]
+    assert json.loads(scripted.bodies[-1]) == {"keep": 10, "days": 0}
+    scripted.on("DELETE", path, (204, b""))
+    scripted.on("GET", "/v1/functions/account", (200, {**FUNCTION, "rule": {"keep": 9, "days": 0, "set": False}}))
+    ended = tenure("revisions", "rule", "account", "--clear")
+    assert "What stays: the newest 9 (the rule of the host)." in ended.out
+    assert ("DELETE", path) in [asked[:2] for asked in scripted.asked]
+    assert re.search(r"^rule +the newest 9 \(the rule of the host\)$", tenure("inspect", "account").out, re.M)
+    for wrong in (("--clear", "--keep", "3"), ("--keep", "0"), ("--days", "-1")):
+        assert tenure("revisions", "rule", "account", *wrong).code == 2
 
 
 def test_a_host_name_is_listed_with_the_record_it_needs_and_verified(tenure: Tenure, scripted: Scripted) -> None:

@@ -13,9 +13,10 @@ import pytest
 from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
 from host.model.errors import NotFound
+from host.model.keep import Keep
 from host.registry.components import OLD_ARTIFACT_S
 from host.registry.deployments import HISTORY_MAX
-from host.registry.pruning import DAY_MS, SETTLED_MS, Keep
+from host.registry.pruning import DAY_MS, SETTLED_MS
 from host.registry.records import DEFAULT_TENANT, FunctionRecord, Share, VersionRecord
 from tests.unit.admin_kit import Api
 from tests.unit.registry_kit import Host, bundle, component, manifest

@@ -8,6 +8,7 @@ import click
 
 from host.cli import settings
 from host.cli.client import AdminClient, Json
+from host.cli.commands.versions import rule_words
 from host.cli.console import confirm, say, say_json, say_table, size
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -114,6 +115,8 @@ def _plain(key: str, value: object) -> str:
     """One value of a function: a list is a line for each item, an actor is `BINDING → Type`."""
     if isinstance(value, list):
         return f"\n{'':<15}".join(_plain("", item) for item in value)
+    if key == "rule" and isinstance(value, dict):
+        return rule_words(value)
     if isinstance(value, dict):
         return " → ".join(map(str, value.values()))
     if isinstance(value, bool):

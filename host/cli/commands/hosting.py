@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from host.cli.console import CliError, say
+from host.model.keep import DAYS_MAX, VERSIONS_MAX
 
 
 class AddressType(click.ParamType[Any]):
@@ -91,6 +92,12 @@ WORKERS_MAX = 128
 )
 @click.option("--dns", type=ADDRESS, help="DNS server to ask about tenants' host names (the machine's).")
 @click.option("--quota", "quotas", multiple=True, metavar="NAME=VALUE", help="Quota of each tenant; may be repeated.")
+@click.option(
+    "--keep-versions",
+    type=click.IntRange(1, VERSIONS_MAX),
+    help="Old versions of each function go by themselves; the newest N stay (they are not removed).",
+)
+@click.option("--keep-days", type=click.FloatRange(0, DAYS_MAX), help="The same; what served within N days stays.")
 @click.option("--reload", "replace", is_flag=True, help="Replace the workers of the host that runs on --data.")
 def serve(
     data: Path,
@@ -112,6 +119,8 @@ def serve(
     tls_cert: Path | None,
     dns: Any,
     quotas: tuple[str, ...],
+    keep_versions: int | None,
+    keep_days: float | None,
     replace: bool,
 ) -> None:
     """Run a host until it is stopped."""
@@ -130,7 +139,7 @@ def serve(
         workers = config.worker_count(workers)
         limits, fewer = config.within_mappings(limits, workers)
         config.check_tls(tls_listen, tls_cert, workers)
-        of_tenants = config.host_quotas(quotas)
+        of_tenants, keep = config.host_quotas(quotas), config.keep_rule(keep_versions, keep_days)
     except ValueError as error:
         raise CliError(str(error)) from None
     if fewer:
@@ -154,6 +163,7 @@ def serve(
         tls_cert=tls_cert,
         dns=dns,
         quotas=of_tenants,
+        keep=keep,
         secrets_key=config.secrets_key(),
         public_url=public_url,
         backups=backups,

@@ -10,6 +10,7 @@ import click
 from host.cli import console, settings
 from host.cli.client import AdminClient, AdminError, Json
 from host.cli.console import CliError, confirm, say, say_json, say_table, size
+from host.model.keep import DAYS_MAX, VERSIONS_MAX, Keep
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -77,6 +78,49 @@ def prune_revisions(function: str, keep: int, days: float, dry_run: bool, yes: b
     else:
         done = "would go" if dry_run else "removed"
         say(f"{_listed(pruned)} of '{function}' {done}: {size(pruned['freed'])}.")
+
+
+@revisions.command("rule")
+@click.argument("function")
+@click.option("--keep", type=click.IntRange(1, VERSIONS_MAX), help="The newest N stay (10).")
+@click.option("--days", type=click.FloatRange(0, DAYS_MAX), help="What served within so many days stays (7).")
+@click.option("--clear", is_flag=True, help="Have the host's rule again, if it has one.")
+@json_option
+def rule(function: str, keep: int | None, days: float | None, clear: bool, as_json: bool) -> None:
+    """Show by which rule old versions of FUNCTION go by themselves, or give it one of its own.
+
+    What `revisions prune` never removes stays here, too.
+
+    Example: tenure revisions rule account --keep 20 --days 30
+    """
+    given = keep is not None or days is not None
+    if clear and given:
+        raise click.UsageError("Name what is to stay, or --clear, not both.")
+    client = AdminClient(settings.load())
+    if given:
+        default = Keep()
+        shown = client.set_rule(
+            function, default.versions if keep is None else keep, default.days if days is None else days
+        )
+    else:
+        if clear:
+            client.clear_rule(function)
+        shown = client.function(function)
+    if as_json:
+        say_json(shown["rule"])
+    else:
+        say(f"Old versions of '{shown['name']}' {_fate(shown['rule'])}.")
+
+
+def _fate(rule: Json | None) -> str:
+    if rule is None:
+        return "stay until you prune them, or there are more than your quota lets be"
+    return f"go by themselves. What stays: {rule_words(rule)}"
+
+
+def rule_words(rule: Json) -> str:
+    """What stays, and who said so."""
+    return f"{Keep(rule['keep'], rule['days'])} ({'its own rule' if rule['set'] else 'the rule of the host'})"
 
 
 @click.command("deployments")

@@ -255,13 +255,17 @@ class Worker:
             },
         }
 
-    async def _used(self, tenant: Any) -> dict[str, Any]:
-        """See `supervisor.usage`."""
-        stored = self.meters.stored
+    async def _used(self, question: Any) -> dict[str, Any]:
+        """What a tenant uses here or, with one of its functions and the types that this has, the function. See
+        `supervisor.usage`.
+        """
+        tenant, function_id, types = question
+        meters, stored = self.meters, self.meters.stored
+        whole = function_id is None
         opening = any(number not in self.cluster.shards for number in self.cluster.own)
         return {
-            "activations": self.meters.held(tenant),
-            "stored_bytes": stored.of(tenant),
+            "activations": meters.held(tenant) if whole else meters.held_of(function_id),
+            "stored_bytes": stored.tenant(tenant).bytes if whole else stored.of_types(tenant, types),
             "counting": stored.counting or opening,
         }
 

@@ -309,8 +309,8 @@ class Actor:
         now_ms = self._directory.clock.now()
         writes, record = storage.batch(success, now_ms, self._record.alarm_ms)
         growth = record.bytes_used - self._record.bytes_used
-        if growth > 0 and room is not None and not room.takes(growth):
-            raise QuotaExceededError(room.why_not)
+        if growth > 0 and room is not None and (why_not := room.why_not(growth)):
+            raise QuotaExceededError(why_not)
         if now_ms >= self._use_due_ms:
             self._note_use(now_ms, writes, record)
         writes += besides

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from host.model.clock import Clock, TimerHandle
 from host.model.ids import ActorId
 from host.quotas.stored import Stored
-from host.storage.keys import ACTORS, actor_key, actors_tenant
+from host.storage.keys import ACTORS, actor_key, actors_type
 from host.storage.ports import Engine
 from host.storage.records import decode_actor_record
 from host.telemetry import log
@@ -52,13 +52,13 @@ class Counting:
         self._timer = None
         try:
             found = self._engine.scan(self._at, self._end, limit=PART)
-            sizes = [(actors_tenant(key), decode_actor_record(value).bytes_used) for key, value in found]
+            sizes = [(*actors_type(key), decode_actor_record(value).bytes_used) for key, value in found]
         except (OSError, ValueError) as error:
             _log.error("actors_not_counted", error=error)
             self._timer = self._clock.call_later(RETRY_S, self._part)
             return
-        for tenant, size in sizes:
-            self._stored.found(tenant, size)
+        for tenant, actor_type, size in sizes:
+            self._stored.found(tenant, actor_type, size)
         if len(found) < PART:
             self._at = self._end
             self._stored.end()

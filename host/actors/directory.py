@@ -229,7 +229,7 @@ class Directory:
             self._meters.deactivated(version)
 
     def room(self, version: Version | None) -> Room | None:
-        """What the tenant of `version` may still store; None: there is no quota."""
+        """What the actors of `version` may still store; None: there is no quota."""
         return None if self._meters is None or version is None else self._meters.of(version).room
 
     def no_room(self, version: Version) -> None:
@@ -241,7 +241,7 @@ class Directory:
         """What the actor holds is so many bytes more, or less, since its last commit."""
         if self._meters is not None:
             counted = self._counting is None or self._counting.counted(actor)
-            self._meters.stored.grew(actor.tenant, growth, counted)
+            self._meters.stored.grew(actor.tenant, actor.type, growth, counted)
 
     def idle(self, actor: Actor) -> None:
         if self.stopping:

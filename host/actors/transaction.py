@@ -61,7 +61,7 @@ class Transaction:
     """Implements `sandbox.ports.Storage` for one turn. `prefix` is `keys.state_prefix(actor)`.
 
     `takes_alarm`: the turn answers to the actor's alarm, which its commit therefore removes unless it sets a new one.
-    `room`: what the tenant may still store.
+    `room`: what may still be stored.
     """
 
     __slots__ = (
@@ -126,8 +126,8 @@ class Transaction:
             used = self._used(level) + growth
             if used > self._limits.actor_bytes_max:
                 raise Refusal("QuotaExceededError", f"one actor holds at most {self._limits.actor_bytes_max >> 20} MiB")
-            if self._room is not None and not self._room.takes(used - self._record.bytes_used):
-                raise Refusal("QuotaExceededError", self._room.why_not)
+            if self._room is not None and (why_not := self._room.why_not(used - self._record.bytes_used)):
+                raise Refusal("QuotaExceededError", why_not)
         level.writes[key] = value
         level.growth += growth
 

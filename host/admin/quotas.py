@@ -14,7 +14,7 @@ from host.admin.services import services
 from host.admin.shapes import Count, Over
 from host.model.errors import Unavailable, UsageError
 from host.registry.usage import DAYS_KEPT
-from host.supervisor.usage import AllUsage
+from host.supervisor.usage import AllUsage, Shown
 
 DAYS_DEFAULT = 7
 
@@ -43,7 +43,7 @@ class QuotaChanges(Input):
 
 
 class Quota(TypedDict):
-    """`set`: the operator set it for this tenant."""
+    """`set`: the operator set it for this tenant; of a function's, the manifest of the version that serves did."""
 
     name: str
     limit: Annotated[float | None, Meta(description="null: none but what the host can do.")]
@@ -69,35 +69,29 @@ class DayOfUse(TypedDict):
     over: Over
 
 
-class TenantUsage(QuotaList):
+class Used(QuotaList):
     days: Annotated[list[DayOfUse], Meta(description="The latest first; those without any use are left out.")]
-
-
-class FunctionUsage(TypedDict):
-    quotas: Annotated[dict[str, float], Meta(description="What the manifest of the serving version lowers.")]
-    days: list[DayOfUse]
 
 
 @blueprint.get("/usage")
 @takes()
-async def get_usage(query: DaysQuery) -> TenantUsage:
+async def get_usage(query: DaysQuery) -> Used:
     """Show your quotas, what you use of each now, and what you have used by day."""
     return await _used(caller().tenant, query)
 
 
 @blueprint.get("/functions/<ref>/usage")
 @takes()
-async def get_function_usage(ref: str, query: DaysQuery) -> FunctionUsage:
-    """Show what a function has used by day."""
+async def get_function_usage(ref: str, query: DaysQuery) -> Used:
+    """Show the quotas that a function may lower for itself, what it uses of each now, and what it has used by day."""
     function = services().registry.function(caller().tenant, ref)
-    version = services().registry.route(function.label)
-    quotas = {} if version is None else dict(version.manifest.quotas)
-    return {"quotas": quotas, "days": _days(function.tenant, query, function.id)}
+    quotas = _listed(*await _usage().quotas_of(function))
+    return {**quotas, "days": _days(function.tenant, query, function.id)}
 
 
 @blueprint.get("/tenants/<tenant>/usage")
 @takes()
-async def get_tenant_usage(tenant: str, query: DaysQuery) -> TenantUsage:
+async def get_tenant_usage(tenant: str, query: DaysQuery) -> Used:
     """Show a tenant's quotas, what it uses of each now, and what it has used by day."""
     return await _used(tenant, query)
 
@@ -126,12 +120,15 @@ def _usage() -> AllUsage:
     return usage
 
 
-async def _used(tenant: str, query: DaysQuery) -> TenantUsage:
+async def _used(tenant: str, query: DaysQuery) -> Used:
     return {**await _quotas(tenant), "days": _days(tenant, query)}
 
 
 async def _quotas(tenant: str) -> QuotaList:
-    shown, counted = await _usage().quotas(tenant)
+    return _listed(*await _usage().quotas(tenant))
+
+
+def _listed(shown: list[Shown], counted: bool) -> QuotaList:
     return {"quotas": [cast(Quota, quota._asdict()) for quota in shown], "counted": counted}
 
 

@@ -44,7 +44,7 @@ COUNTS = ("functions", "versions", "actor_types", "activations")
 """Whole numbers."""
 BOUNDED = ("functions", "versions", "actor_types", "memory_mb")
 """Those that there always have to be."""
-OF_FUNCTION = ("activations", "cpu_ms_per_minute", "outbound_per_minute", "requests_per_second")
+OF_FUNCTION = ("storage_mb", "activations", "cpu_ms_per_minute", "requests_per_second", "outbound_per_minute")
 """What a manifest may lower for its function, besides its limits; `memory_mb` is one of those."""
 MOST: Mapping[str, float] = MappingProxyType({"memory_mb": 4_096, "versions": 10_000})
 _MOST = 1e12

@@ -20,7 +20,7 @@ from host.model.quotas import Value
 from host.model.version import Version
 from host.quotas.bucket import Bucket
 from host.quotas.page import CPU, OUTBOUND, RATES, REQUESTS, Page, function_key, private_page, tenant_key
-from host.quotas.stored import Room, Stored
+from host.quotas.stored import Bound, Room, Stored
 
 Note = Callable[[Version, str], None]
 """Told of each time that something was refused because of a quota, and of which."""
@@ -41,8 +41,8 @@ class Meter:
         self.requests = _buckets(version, "requests_per_second", page, rows)
         self.cpu = _buckets(version, "cpu_ms_per_minute", page, rows)
         self.outbound = _buckets(version, "outbound_per_minute", page, rows)
-        most = version.quotas.storage_mb
-        self.room = None if most is None else Room(stored, version.tenant, most)
+        bounds = _bounds(version, stored)
+        self.room = Room(stored, bounds) if bounds else None
 
     def spend_cpu(self, seconds: float, now: float) -> None:
         for bucket in self.cpu:
@@ -75,6 +75,9 @@ class Meters:
             meter = self._meters[version] = self._make(version)
             if meter.requests or meter.cpu:
                 self._gated[version] = meter
+        for version in (new or old)[:1]:
+            types = {name for one in new for name in one.actor_types}
+            self.stored.own(version.tenant, version.function_id, types)
 
     def of(self, version: Version) -> Meter:
         """One that is new for a version that serves no longer."""
@@ -123,6 +126,10 @@ class Meters:
         """Actors in this worker's memory."""
         return self._of_tenants[tenant]
 
+    def held_of(self, function_id: str) -> int:
+        """The same of one function."""
+        return self._of_functions[function_id]
+
     def activated(self, version: Version) -> None:
         self._of_tenants[version.tenant] += 1
         self._of_functions[version.function_id] += 1
@@ -158,11 +165,23 @@ class Meters:
                 self._spare = private_page()
             rows = self._spare.claim(function_key(version.function_id)), self._spare.claim(tenant_key(version.tenant))
             return Meter(version, self._spare, (rows[0] or 0, rows[1] or 0), self.stored)
-        self.stored.place(version.tenant, tenant)
+        self.stored.place(self.stored.tenant(version.tenant), tenant)
+        self.stored.place(self.stored.function(version.function_id), function)
         return Meter(version, self._page, (function, tenant), self.stored)
 
     def _row(self, key: bytes) -> int | None:
         return self._page.find(key)
+
+
+def _bounds(version: Version, stored: Stored) -> list[Bound]:
+    bounds: list[Bound] = []
+    if (own := version.manifest.quotas.get("storage_mb")) is not None:
+        text = f"this function's actors hold at most {own:g} MiB together: delete something, or raise storage_mb"
+        bounds.append(Bound(stored.function(version.function_id), own, text))
+    if (most := version.quotas.storage_mb) is not None:
+        text = f"your actors hold at most {most:g} MiB together: delete something, or ask for a larger quota"
+        bounds.append(Bound(stored.tenant(version.tenant), most, text))
+    return bounds
 
 
 def _buckets(version: Version, quota: str, page: Page, rows: tuple[int, int]) -> tuple[Bucket, ...]:

@@ -142,10 +142,10 @@ def decode_actor(key: bytes) -> ActorId:
     return _read_actor(key, 1)
 
 
-def actors_tenant(key: bytes) -> str:
-    """The tenant of an ACTOR key."""
-    (tenant,), _ = _read_texts(_expect(key, _ACTOR), 1, 1)
-    return tenant
+def actors_type(key: bytes) -> tuple[str, str]:
+    """The tenant and the actor type of an ACTOR key."""
+    (tenant, actor_type), _ = _read_texts(_expect(key, _ACTOR), 1, 2)
+    return tenant, actor_type
 
 
 ACTORS: Range = under(_ACTOR)

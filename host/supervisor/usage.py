@@ -1,16 +1,17 @@
-"""What a tenant uses now, and what it has used: from the workers, the page that they share, and the records."""
+"""What a tenant or a function uses now and has used: from the workers, the page that they share, and the records."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from host.cluster.kinds import Kind
 from host.model.clock import Clock
 from host.model.limits import MiB
-from host.model.quotas import NAMES, Quotas, Value
+from host.model.quotas import NAMES, OF_FUNCTION, Value
 from host.quotas.bucket import Bucket
-from host.quotas.page import CPU, OUTBOUND, RATES, REQUESTS, Page, tenant_key
+from host.quotas.page import CPU, OUTBOUND, RATES, REQUESTS, Page, function_key, tenant_key
+from host.registry.records import FunctionRecord
 from host.registry.registry import Registry
 from host.registry.usage import Usage, Use
 from host.supervisor.staff import Staff
@@ -24,7 +25,7 @@ _RATES = {
 
 class Shown(NamedTuple):
     """`used` is None for what is not counted: a quota of each function or call, or a rate without a quota. `set`: the
-    operator set it for this tenant.
+    operator set it for this tenant; of a function's, its manifest did.
     """
 
     name: str
@@ -46,7 +47,7 @@ class AllUsage:
     async def quotas(self, tenant: str) -> tuple[list[Shown], bool]:
         """Each quota with what is used of it now; whether all storage is counted. Raises NotFound."""
         quotas, own = self._registry.quotas.of(tenant), self._registry.quotas.set_for(tenant)
-        answers = (await self._staff.ask_all(Kind.USED, tenant)).values()
+        now, counted = await self._now(tenant)
         functions = self._registry.functions(tenant)
         versions = [self._registry.versions(function.id) for function in functions]
         serving = [version for function in functions for version in self._registry.serving(function)]
@@ -55,23 +56,49 @@ class AllUsage:
             "functions": len(functions),
             "versions": max(map(len, versions), default=0),
             "actor_types": len(types),
-            "activations": sum(one["activations"] for one in answers),
-            "storage_mb": round(sum(one["stored_bytes"] for one in answers) / MiB, 6),
-            **self._rates(tenant, quotas),
+            **now,
+            **self._rates(tenant_key(tenant), {name: getattr(quotas, name) for name in _RATES}),
         }
-        shown = [Shown(name, getattr(quotas, name), name in own, used.get(name)) for name in NAMES]
-        return shown, not any(one["counting"] for one in answers)
+        return [Shown(name, getattr(quotas, name), name in own, used.get(name)) for name in NAMES], counted
+
+    async def quotas_of(self, function: FunctionRecord) -> tuple[list[Shown], bool]:
+        """Those that a function may lower for itself, as `quotas`: its own, or its tenant's. Of a split they are those
+        of the version with the most weight. `used` is what the function uses; of a rate only if it has its own.
+        """
+        quotas, serving = self._registry.quotas.of(function.tenant), self._registry.serving(function)
+        own = next((one.manifest.quotas for one in serving if one.number == function.serving), {})
+        types = sorted({name for version in serving for name in version.actor_types})
+        now, counted = await self._now(function.tenant, function.id, types)
+        used = {**now, **self._rates(function_key(function.id), {name: own.get(name) for name in _RATES})}
+        limits = {name: _lower(own.get(name), getattr(quotas, name)) for name in OF_FUNCTION}
+        return [Shown(name, limits[name], name in own, used.get(name)) for name in OF_FUNCTION], counted
 
     def days(self, tenant: str, days: int, function_id: str | None = None) -> Iterator[tuple[str, Use]]:
         """See `Usage.days`."""
         return self._usage.days(tenant, days, function_id)
 
-    def _rates(self, tenant: str, quotas: Quotas) -> Mapping[str, float | None]:
-        row, now = self._page.find(tenant_key(tenant)), self._clock.monotonic()
+    async def _now(
+        self, tenant: str, function_id: str | None = None, types: Sequence[str] = ()
+    ) -> tuple[dict[str, float | None], bool]:
+        """What workers hold of a tenant, or of its function with these types; whether all storage is counted."""
+        answers = (await self._staff.ask_all(Kind.USED, [tenant, function_id, types])).values()
+        held = {
+            "activations": sum(one["activations"] for one in answers),
+            "storage_mb": round(sum(one["stored_bytes"] for one in answers) / MiB, 6),
+        }
+        return held, not any(one["counting"] for one in answers)
+
+    def _rates(self, key: bytes, rates: Mapping[str, Value]) -> Mapping[str, float | None]:
+        row, now = self._page.find(key), self._clock.monotonic()
         found: dict[str, float | None] = {}
         for name, (place, per_s) in _RATES.items():
-            rate = getattr(quotas, name)
+            rate = rates[name]
             if rate is not None:
                 cells, at = self._page.rates, (row or 0) * RATES + place
                 found[name] = 0.0 if row is None else round(Bucket(name, rate, per_s, cells, at).used(now), 3)
         return found
+
+
+def _lower(own: Value, tenants: Value) -> Value:
+    """What counts for a function."""
+    return min((value for value in (own, tenants) if value is not None), default=None)

@@ -21,10 +21,15 @@ from tests.unit.registry_kit import HEAD, Host, component, manifest
 
 
 def version_of(
-    tenant: str = "acme", function: str = "f1", *, own: dict[str, float] | None = None, **quotas: float
+    tenant: str = "acme",
+    function: str = "f1",
+    *,
+    types: tuple[str, ...] = (),
+    own: dict[str, float] | None = None,
+    **quotas: float,
 ) -> Version:
     made = Manifest(function, "src/index.ts", quotas=own or {})
-    return Version(tenant, function, function, 1, "", made, "", True, (), quotas=replace(Quotas(), **quotas))
+    return Version(tenant, function, function, 1, "", made, "", True, types, quotas=replace(Quotas(), **quotas))
 
 
 class Workers:
@@ -39,12 +44,15 @@ class Workers:
             for slot in range(count)
         ]
 
-    def serve(self, *versions: Version) -> None:
+    def serve(self, *versions: Version, instead_of: Version | None = None) -> None:
+        """Each as a function of its own. With none at all what served before is deleted."""
+        old = () if instead_of is None else (instead_of,)
         for version in versions:
             self.page.claim(tenant_key(version.tenant))
             self.page.claim(function_key(version.function_id))
+        for new in [(version,) for version in versions] or [()]:
             for meters in self.meters:
-                meters.follow((), (version,))
+                meters.follow(old, new)
 
     def admitted(self, version: Version, count: int) -> int:
         """How many of so many requests begin, the workers taking turns."""
@@ -154,29 +162,87 @@ def test_storage_is_one_sum_over_all_workers_and_room_comes_back(tmp_path: Path)
     one, two = (meters.stored for meters in workers.meters)
     room = workers.meters[1].of(version).room
     assert room is not None
-    one.grew("acme", MiB - 10, counted=True)
-    assert room.takes(10)
-    two.grew("acme", 10, counted=True)
-    assert not room.takes(1)
-    one.grew("acme", -100, counted=True)
-    assert room.takes(100)
-    assert not room.takes(101)
+    one.grew("acme", "Account", MiB - 10, counted=True)
+    assert room.why_not(10) == ""
+    two.grew("acme", "Board", 10, counted=True)
+    assert "at most 1 MiB" in room.why_not(1)
+    one.grew("acme", "Account", -100, counted=True)
+    assert room.why_not(100) == ""
+    assert room.why_not(101)
     assert room.refused == 2
 
 
 def test_while_actors_are_counted_what_was_known_before_goes_on_being_used(tmp_path: Path) -> None:
     before, version = Workers(1, open_page(tmp_path, 1)), version_of(storage_mb=1)
     before.serve(version)
-    before.meters[0].stored.grew("acme", MiB - 5, counted=True)
+    before.meters[0].stored.grew("acme", "Account", MiB - 5, counted=True)
     after = Workers(1, open_page(tmp_path, 1))
     stored = after.meters[0].stored
     stored.begin()
     after.serve(version)
-    stored.grew("acme", 3, counted=False)
-    assert stored.left("acme", MiB) == 2
-    stored.found("acme", 1000)
+    stored.grew("acme", "Account", 3, counted=False)
+    assert stored.left(stored.tenant("acme"), MiB) == 2
+    stored.found("acme", "Account", 1000)
     stored.end()
-    assert stored.left("acme", MiB) == MiB - 1000
+    assert stored.left(stored.tenant("acme"), MiB) == MiB - 1000
+
+
+def test_a_functions_share_of_the_storage_is_what_actors_of_its_classes_hold_in_all_workers(tmp_path: Path) -> None:
+    workers = Workers(2, open_page(tmp_path, 2))
+    account = version_of("acme", "f1", types=("Account", "Book"), own={"storage_mb": 1}, storage_mb=3)
+    board = version_of("acme", "f2", types=("Board",), storage_mb=3)
+    workers.serve(account, board)
+    one, two = (meters.stored for meters in workers.meters)
+    room, neighbour = (workers.meters[0].of(version).room for version in (account, board))
+    assert room is not None
+    assert neighbour is not None
+    one.grew("acme", "Account", MiB // 2, counted=True)
+    two.grew("acme", "Book", MiB // 2, counted=True)
+    assert "this function's actors hold at most 1 MiB" in room.why_not(1)
+    assert (neighbour.why_not(2 * MiB), room.why_not(0)) == ("", "")
+    one.grew("acme", "Board", 2 * MiB, counted=True)
+    assert "your actors hold at most 3 MiB" in neighbour.why_not(1)
+    one.grew("acme", "Board", -2 * MiB, counted=True)
+    two.grew("acme", "Book", -100, counted=True)
+    assert room.why_not(100) == ""
+    assert room.why_not(101)
+    assert (two.of_types("acme", ["Book", "Board", "None"]), two.of_types("other", ["Book"])) == (MiB // 2 - 100, 0)
+
+
+def test_what_actors_hold_goes_with_their_class_from_function_to_function(tmp_path: Path) -> None:
+    workers = Workers(1, open_page(tmp_path, 1))
+    old = version_of("acme", "f1", types=("Account", "Book"), own={"storage_mb": 1})
+    without = version_of("acme", "f1", types=("Account",), own={"storage_mb": 1})
+    heir = version_of("acme", "f2", types=("Book",), own={"storage_mb": 1})
+    workers.serve(old)
+    meters = workers.meters[0]
+    meters.stored.grew("acme", "Account", 10, counted=True)
+    meters.stored.grew("acme", "Book", 500, counted=True)
+
+    def left() -> list[int]:
+        stored = meters.stored
+        sums = stored.function("f1"), stored.function("f2"), stored.tenant("acme")
+        return [MiB - stored.left(one, MiB) for one in sums]
+
+    assert left() == [510, 0, 510]
+    workers.serve(without, instead_of=old)
+    meters.stored.grew("acme", "Book", 1, counted=True)
+    assert left() == [10, 0, 511]
+    workers.serve(heir)
+    assert left() == [10, 501, 511]
+    workers.serve(instead_of=heir)
+    assert left() == [10, 0, 511], "a function that is deleted, or refused, has nothing"
+    workers.serve(heir)
+    assert left() == [10, 501, 511]
+    again = Workers(1, open_page(tmp_path, 1))
+    stored = again.meters[0].stored
+    stored.begin()
+    again.serve(without, heir)
+    stored.grew("acme", "Book", 9, counted=False)
+    assert stored.left(stored.function("f2"), 1_000) == 490, "until all is counted what was known before goes on"
+    stored.found("acme", "Book", 300)
+    stored.end()
+    assert stored.left(stored.function("f2"), 1_000) == 700
 
 
 def test_actors_in_memory_are_shared_out_and_the_idle_make_room(tmp_path: Path) -> None:
@@ -203,8 +269,9 @@ def test_what_is_no_quota_is_refused_in_words(text: str) -> None:
 
 
 def test_a_manifest_lowers_its_tenants_quotas_and_never_raises_them() -> None:
-    lowered, _ = parse_manifest(HEAD + "[limits]\nrequests_per_second = 5\n", quotas=Quotas(requests_per_second=5))
-    assert dict(lowered.quotas) == {"requests_per_second": 5}
+    text = HEAD + "[limits]\nrequests_per_second = 5\nstorage_mb = 0.5\n"
+    lowered, _ = parse_manifest(text, quotas=Quotas(requests_per_second=5))
+    assert dict(lowered.quotas) == {"requests_per_second": 5, "storage_mb": 0.5}
     with pytest.raises(ManifestError, match="over your quota"):
         parse_manifest(HEAD + "[limits]\nrequests_per_second = 6\n", quotas=Quotas(requests_per_second=5))
 

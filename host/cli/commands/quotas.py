@@ -21,16 +21,15 @@ days_option = click.option("--days", type=click.IntRange(1, DAYS_MAX), default=7
 @days_option
 @json_option
 def usage(function: str | None, tenant: str | None, days: int, as_json: bool) -> None:
-    """Show your quotas, what you use of them now, and what you have used by day; or what one FUNCTION has."""
+    """Show your quotas, what you use of them now, and what you have used by day; or those of one FUNCTION."""
     if function is not None and tenant is not None:
         raise CliError("A function is one of your own: name it without --tenant, or the tenant alone.")
     found = AdminClient(settings.load()).usage(function, tenant, days)
     if as_json:
         say_json(found)
         return
-    if function is None:
-        _show_quotas(found)
-        say()
+    _show_quotas(found, ("tenant", "host") if function is None else ("function", "tenant"))
+    say()
     rows = [
         [
             day["date"],
@@ -92,9 +91,10 @@ def set_quotas(tenant: str, quotas: tuple[str, ...], as_json: bool) -> None:
         _show_quotas(found)
 
 
-def _show_quotas(found: Json) -> None:
+def _show_quotas(found: Json, set_for: tuple[str, str] = ("tenant", "host")) -> None:
+    """`set_for`: whose a quota is that was set, and whose it is else."""
     rows = [
-        [one["name"], _number(one["limit"], "none"), _number(one["used"], "-"), "tenant" if one["set"] else "host"]
+        [one["name"], _number(one["limit"], "none"), _number(one["used"], "-"), set_for[0 if one["set"] else 1]]
         for one in found["quotas"]
     ]
     say_table(["QUOTA", "LIMIT", "USED", "SET FOR"], rows)

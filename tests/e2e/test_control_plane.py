@@ -1,6 +1,4 @@
-"""What an operator sets for functions, on whole hosts: the URL they have behind a proxy, their share of the storage, and
-the rule by which their old versions go.
-"""
+"""Functions on whole hosts: the URL they have behind a proxy, their share of the storage, and old versions that go."""
 
 from __future__ import annotations
 
@@ -29,6 +27,7 @@ from tests.kit.releases import project_of
 
 ACCOUNT = FUNCTIONS / "account"
 PUBLIC_URL = "https://fns.example.com:8443"
+DEADLINE_S = 20.0
 MOST_MB = 0.0001
 """104 bytes: room for a few balances."""
 
@@ -42,10 +41,12 @@ def tenure(process: HostProcess, *words: str) -> Any:
 
 async def storage_of(admin: Admin, name: str) -> Json:
     """The function's quota of storage and what it uses of it, once that is counted."""
-    path = f"/v1/functions/{name}/usage"
-    while not (found := (await admin.http.get(path)).raise_for_status().json())["counted"]:
-        await asyncio.sleep(0.01)
-    return next(one for one in found["quotas"] if one["name"] == "storage_mb")
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            found = (await admin.http.get(f"/v1/functions/{name}/usage")).raise_for_status().json()
+            if found["counted"]:
+                return next(one for one in found["quotas"] if one["name"] == "storage_mb")
+            await asyncio.sleep(0.01)
 
 
 async def test_functions_behind_a_proxy_and_their_share_of_the_storage(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def prune(
     past = history(function)
     serving = {share.version for share in shares(function)}
     before = {share.version for share in shares(past[-2])} if len(past) > 1 else set()
-    newest = {version.number for version in versions[len(versions) - keep.versions :]} if keep.versions else set()
+    newest = {version.number for version in versions[max(len(versions) - keep.versions, 0) :]}
     window_ms = max(keep.days * DAY_MS, SETTLED_MS)
     served = {
         share.version

@@ -109,6 +109,15 @@ async def test_the_newest_and_what_served_lately_stay(host: Host, account: Funct
     assert await prune(host, Keep(versions=2, days=7)) == [1, 2, 3]
 
 
+@pytest.mark.parametrize(("there", "keep"), [(3, 4), (5, 10), (8, 10), (4, 4)])
+async def test_nothing_goes_while_there_are_no_more_than_are_to_stay(
+    host: Host, account: FunctionRecord, there: int, keep: int
+) -> None:
+    for note in range(there):
+        await ship(host, account, str(note))
+    assert await prune(host, Keep(versions=keep, days=0)) == []
+
+
 async def test_failed_versions_go_and_what_is_being_compiled_stays(host: Host, account: FunctionRecord) -> None:
     await ship(host, account, "1")
     await ship(host, account, "2", ok=False)

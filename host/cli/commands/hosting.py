@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -168,12 +168,16 @@ def serve(
         public_url=public_url,
         backups=backups,
     )
+    _run(serving)
+
+
+def _run(config: Any) -> NoReturn:
     from host.supervisor.nursery import Nursery
 
     nursery = Nursery("host.worker_process")  # it imports while this process does
     from host import server
 
-    sys.exit(server.run(serving, nursery))
+    sys.exit(server.run(config, nursery))
 
 
 @click.command("dev")

@@ -17,6 +17,21 @@ class ActorBinding(TypedDict):
     type: str
 
 
+class SecretBinding(TypedDict):
+    """What `env.SECRETS.get` is asked for, and the secret that it gives; never a value."""
+
+    binding: str
+    name: str
+
+
+class LimitInEffect(TypedDict):
+    """A key of [limits] as it counts for the version now: of one call, or a quota of all the function does together."""
+
+    name: str
+    limit: Annotated[float | None, Meta(description="null: none but what the host can do.")]
+    set: Annotated[bool, Meta(description="The manifest lowers it.")]
+
+
 class Share(TypedDict):
     """A version, and its weight among those that serve."""
 
@@ -79,6 +94,11 @@ class Version(TypedDict):
     size: Size
     digest: Digest
     sdk: str
+    env_vars: Annotated[dict[str, str], Meta(description="Of the manifest, with their values, which are no secret.")]
+    secrets: list[SecretBinding]
+    limits: list[LimitInEffect]
+    outbound: Annotated[list[str], Meta(description="Hosts that `fetch` may go to, such as *.example.org.")]
+    domains: Annotated[list[str], Meta(description="Host names that it claims in [[domains]].")]
     warnings: list[str]
     errors: list[str]
 

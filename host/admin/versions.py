@@ -69,7 +69,7 @@ async def ship(ref: str, query: Shipping) -> Accepted[Version] | Response:
     if (before := await claim_upload(upload)) is not None:
         return before
     version = await services().publisher.begin(key.tenant, function.id, upload, key.label, deploy=query.deploy)
-    return version_json(version), 202
+    return version_json(version, key.tenant, services().registry), 202
 
 
 @blueprint.get("/functions/<ref>/versions/<int:number>")
@@ -77,7 +77,7 @@ async def get_version(ref: str, number: int) -> Version:
     """Show a version. Ask until its `status` is no longer `compiling`."""
     registry = services().registry
     function = registry.function(caller().tenant, ref)
-    return version_json(registry.version(function.id, number))
+    return version_json(registry.version(function.id, number), function.tenant, registry)
 
 
 @blueprint.get("/functions/<ref>/versions")

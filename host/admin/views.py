@@ -12,6 +12,7 @@ from host.admin.function_shapes import (
     Deployment,
     Domain,
     Function,
+    LimitInEffect,
     ListedVersion,
     Pruned,
     Rule,
@@ -21,6 +22,8 @@ from host.admin.function_shapes import (
 from host.admin.paging import cursor_of
 from host.admin.services import AdminServices
 from host.admin.shapes import Actor, Key, LogLine, Secret, Tenant
+from host.model.manifest import LIMIT_KEYS
+from host.model.quotas import OF_FUNCTION
 from host.registry.deployments import Deployed as DeployedRecord
 from host.registry.deployments import in_quarantine, share_of
 from host.registry.domains import RECORD
@@ -96,7 +99,8 @@ def function_json(function: FunctionRecord, services: AdminServices) -> Function
     }
 
 
-def version_json(version: VersionRecord) -> Version:
+def version_json(version: VersionRecord, tenant: str, registry: Registry) -> Version:
+    manifest = version.manifest
     return {
         "function_id": version.function_id,
         "number": version.number,
@@ -109,6 +113,11 @@ def version_json(version: VersionRecord) -> Version:
         "size": version.size,
         "digest": version.digest,
         "sdk": version.sdk,
+        "env_vars": dict(manifest.env_vars),
+        "secrets": [{"binding": secret.binding, "name": secret.name} for secret in manifest.secrets],
+        "limits": _limits(version, tenant, registry),
+        "outbound": list(manifest.outbound_allow),
+        "domains": list(manifest.domains),
         "warnings": list(version.warnings),
         "errors": list(version.errors),
     }
@@ -230,3 +239,18 @@ def _split(of: FunctionRecord | DeploymentRecord) -> list[Share]:
 
 def _actors(version: VersionRecord) -> list[ActorBinding]:
     return [{"binding": actor.binding, "type": actor.type} for actor in version.manifest.actors]
+
+
+def _limits(version: VersionRecord, tenant: str, registry: Registry) -> list[LimitInEffect]:
+    """In the manifest's names and units. What the tenant may use goes before what the manifest once asked for."""
+    manifest, base, quotas = version.manifest, registry.quotas.limits_of(tenant), registry.quotas.of(tenant)
+    counting, shown = manifest.apply_limits(base), list[LimitInEffect]()
+    for key, (name, scale) in LIMIT_KEYS.items():
+        own = manifest.limits.get(name)
+        limit = round(getattr(counting, name) * scale, 3)
+        shown.append({"name": key, "limit": limit, "set": own is not None and own <= getattr(base, name)})
+    for key in OF_FUNCTION:
+        own, most = manifest.quotas.get(key), getattr(quotas, key)
+        lowers = own is not None and (most is None or own <= most)
+        shown.append({"name": key, "limit": own if lowers else most, "set": lowers})
+    return shown

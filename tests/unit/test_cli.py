@@ -442,6 +442,47 @@ def test_a_rule_is_shown_set_and_cleared(tenure: Tenure, scripted: Scripted) -> 
         assert tenure("revisions", "rule", "account", *wrong).code == 2
 
 
+def test_a_version_is_shown_with_its_settings(tenure: Tenure, scripted: Scripted) -> None:
+    version = {
+        "number": 3,
+        "status": "deploy_ok",
+        "created_at": "2026-11-23T13:01:47.979Z",
+        "by": "ci",
+        "size": 2_399_142,
+        "digest": "48985e",
+        "sdk": "",
+        "actors": [{"binding": "ACCOUNT", "type": "Account"}],
+        "env_vars": {"GREETING": "hello\nyou"},
+        "secrets": [{"binding": "STRIPE", "name": "stripe-key"}],
+        "limits": [
+            {"name": "cpu_ms_per_minute", "limit": 1_234_567.5, "set": True},
+            {"name": "activations", "limit": None, "set": False},
+        ],
+        "outbound": ["api.example.com", "*.example.org"],
+        "domains": [],
+        "warnings": [],
+        "errors": [],
+    }
+    scripted.on("GET", "/v1/functions/account", (200, {"version": 3}))
+    scripted.on("GET", "/v1/functions/account/versions/3", (200, version))
+    for given in (["v3"], ["3"], []):
+        lines = tenure("revisions", "inspect", "account", *given).out.splitlines()
+        assert lines[:3] == ["version    3", "status     deploy_ok", "shipped    2026-11-23T13:01:47.979Z by ci"]
+        assert lines[5:] == [
+            "actors     ACCOUNT → Account",
+            'env vars   GREETING = "hello\\nyou"',
+            "secrets    STRIPE → stripe-key",
+            "limits     cpu_ms_per_minute 1,234,567.5 (manifest)",
+            "           activations none",
+            "outbound   api.example.com",
+            "           *.example.org",
+        ]
+    assert json.loads(tenure("revisions", "inspect", "account", "--json").out) == version
+    scripted.on("GET", "/v1/functions/account", (200, {"version": None}))
+    ended = tenure("revisions", "inspect", "account")
+    assert (ended.code, "No version of 'account' serves." in ended.err) == (1, True)
+
+
 def test_a_host_name_is_listed_with_the_record_it_needs_and_verified(tenure: Tenure, scripted: Scripted) -> None:
     name = "shop.example.com"
     domain = {"name": name, "verified_at": None, "record": {"name": f"_tenure.{name}", "value": "tenure-1"}}

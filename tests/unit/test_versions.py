@@ -12,7 +12,8 @@ import pytest
 from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
 from host.model.errors import Conflict, NotFound, Unavailable
-from host.model.quotas import Quotas
+from host.model.manifest import LIMIT_KEYS
+from host.model.quotas import OF_FUNCTION, Quotas
 from host.registry.deployments import HISTORY_MAX, history
 from host.registry.records import DEFAULT_TENANT, FunctionRecord, Share, VersionRecord, decode, encode
 from tests.unit.admin_kit import Api
@@ -262,3 +263,43 @@ def test_a_function_stored_before_histories_has_its_present_deployment() -> None
     assert b"split" not in old
     (only,) = history(decode(FunctionRecord, old))
     assert (only.version, only.since_ms, only.by) == (4, 2.0, "")
+
+
+SETTINGS = """
+[env_vars]
+GREETING = "hello"
+[[secrets]]
+binding = "STRIPE"
+name = "stripe-key"
+[limits]
+request_ms = 5000
+memory_mb = 64
+requests_per_second = 20
+outbound_per_minute = 60
+[outbound]
+allow = ["api.example.com", "*.example.org"]
+[[domains]]
+name = "shop.example.com"
+"""
+
+
+async def test_a_version_says_what_it_was_shipped_with_and_the_limits_that_count_for_it_now(
+    host: Host, account: FunctionRecord, api: Api
+) -> None:
+    await host.registry.secrets.put(DEFAULT_TENANT, "stripe-key", "sk_live_1")
+    await host.ship(account, manifest("Account") + SETTINGS, component("Account"))
+    shown = await api.json("GET", "/functions/account/versions/1")
+    assert shown["env_vars"] == {"GREETING": "hello"}
+    assert shown["secrets"] == [{"binding": "STRIPE", "name": "stripe-key"}]
+    assert shown["outbound"] == ["api.example.com", "*.example.org"]
+    assert shown["domains"] == ["shop.example.com"]
+    assert "sk_live_1" not in str(shown)
+    limits = {one["name"]: (one["limit"], one["set"]) for one in shown["limits"]}
+    assert list(limits) == [*LIMIT_KEYS, *OF_FUNCTION]
+    assert (limits["request_ms"], limits["method_ms"]) == ((5_000, True), (30_000, False))
+    assert (limits["memory_mb"], limits["activations"]) == ((64, True), (None, False))
+    assert (limits["requests_per_second"], limits["outbound_per_minute"]) == ((20, True), (60, True))
+    await host.registry.quotas.change(DEFAULT_TENANT, {"requests_per_second": 5, "memory_mb": 32})
+    shown = await api.json("GET", "/functions/account/versions/1")
+    limits = {one["name"]: (one["limit"], one["set"]) for one in shown["limits"]}
+    assert (limits["requests_per_second"], limits["memory_mb"]) == ((5, False), (32, False))

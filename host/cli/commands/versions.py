@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 
@@ -48,6 +49,26 @@ def list_revisions(function: str, as_json: bool) -> None:
             for one in versions
         ]
         say_table(["REV", "STATUS", "SHIPPED", "BY", "SIZE", "DIGEST"], rows)
+
+
+@revisions.command("inspect")
+@click.argument("function")
+@click.argument("rev", required=False)
+@json_option
+def inspect_revision(function: str, rev: str | None, as_json: bool) -> None:
+    """Show version REV of FUNCTION with its settings; without REV the one that serves.
+
+    Example: tenure revisions inspect account v3
+    """
+    client = AdminClient(settings.load())
+    number = _serving(client, function) if rev is None else _number(rev)
+    shown = client.version(function, number)
+    if as_json:
+        say_json(shown)
+        return
+    for name, lines in _facts(shown).items():
+        for place, line in enumerate(lines):
+            say(f"{name if not place else '':<10} {line}")
 
 
 @revisions.command("prune")
@@ -178,6 +199,41 @@ def rollback(function: str, rev: str | None, as_json: bool) -> None:
         say(f"Version {number} of '{function}' serves already, since {deployed['since']}.")
     else:
         say(f"✅ Version {number} of '{function}' serves now.")
+
+
+def _serving(client: AdminClient, function: str) -> int:
+    """The version that serves, of a split the one with the most weight."""
+    number = client.function(function)["version"]
+    if number is None:
+        raise CliError(f"No version of '{function}' serves.", f"Name one of `tenure revisions list {function}`.")
+    return int(number)
+
+
+def _facts(version: Json) -> dict[str, list[str]]:
+    """What is there to say of a version, as lines below their title. Values of variables are JSON: one line each."""
+    limits = [
+        f"{one['name']} {'none' if one['limit'] is None else format(one['limit'], ',.10g')}"
+        + (" (manifest)" if one["set"] else "")
+        for one in version["limits"]
+    ]
+    return {
+        "version": [str(version["number"])],
+        "status": [version["status"]],
+        "shipped": [f"{version['created_at']} by {version['by'] or 'unknown'}"],
+        "size": [size(version["size"])],
+        "digest": [version["digest"]],
+        "sdk": [version["sdk"]] if version["sdk"] else [],
+        "actors": [f"{one['binding']} → {one['type']}" for one in version["actors"]],
+        "env vars": [
+            f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in version["env_vars"].items()
+        ],
+        "secrets": [f"{one['binding']} → {one['name']}" for one in version["secrets"]],
+        "limits": limits,
+        "outbound": version["outbound"],
+        "domains": version["domains"],
+        "warnings": version["warnings"],
+        "errors": version["errors"],
+    }
 
 
 def _deploy(client: AdminClient, function: str, weights: dict[int, int]) -> Json:

@@ -1,4 +1,4 @@
-"""Functions: all of them with how they go, and one with its charts, versions, deployments and settings."""
+"""Functions: all of them with how they go, and one with its charts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from quart import Blueprint, redirect, render_template, request, url_for
 
-from host.dashboard import charts, questions
-from host.dashboard.forms import asked, confirmed, done
+from host.dashboard import charts
+from host.dashboard.forms import asked, done
 from host.dashboard.guard import Reply, ask, rooms
 
 blueprint = Blueprint("functions", __name__)
@@ -42,40 +42,10 @@ async def chart(ref: str) -> str:
     return await render_template("_charts.html", **await _measured(ref))
 
 
-@blueprint.get("/functions/<ref>/versions")
-async def versions(ref: str) -> str:
-    query = asked("cursor")
-    found, page, deployments = await asyncio.gather(
-        ask("GET", f"/functions/{ref}"),
-        ask("GET", f"/functions/{ref}/versions", query),
-        ask("GET", f"/functions/{ref}/deployments", {"limit": 20}),
-    )
-    return await render_template("versions.html", function=found, page=page, deployments=deployments["deployments"])
-
-
-@blueprint.post("/functions/<ref>/versions/<int:number>/deploy")
-async def deploy(ref: str, number: int) -> Reply:
-    found = await ask("GET", f"/functions/{ref}")
-    back = url_for("functions.versions", ref=ref)
-    word = questions.deploy_word(number, found["version"])
-    if (page := await confirmed(questions.deploy(found["name"], number, found["version"]), word, back)) is not None:
-        return page
-    deployed = await ask("POST", f"/functions/{ref}/deployments", body={"version": number})
-    return done(f"Version {deployed['version']} of {found['name']} serves now.", back, *deployed["warnings"])
-
-
 @blueprint.post("/functions/<ref>/release")
 async def release(ref: str) -> Reply:
     found = await ask("POST", f"/functions/{ref}/release")
     return done(f"{found['name']} serves again.", url_for("functions.function", ref=ref))
-
-
-@blueprint.get("/functions/<ref>/settings")
-async def settings(ref: str) -> str:
-    found = await ask("GET", f"/functions/{ref}")
-    version, secrets = await asyncio.gather(_version(found), _secrets())
-    bound = [one for one in secrets if found["name"] in one["used_by"]]
-    return await render_template("settings.html", function=found, version=version, secrets=secrets, bound=bound)
 
 
 @blueprint.get("/functions")
@@ -108,13 +78,3 @@ async def _metrics(ref: str, minutes: int = SPANS[-1]) -> Any:
 
 def _charts(minutes: Sequence[charts.Minute]) -> list[charts.Chart]:
     return [charts.requests_chart(minutes), charts.errors_chart(minutes), charts.latency_chart(minutes)]
-
-
-async def _version(function: dict[str, Any]) -> Any:
-    """The one that serves, or None."""
-    number = function["version"]
-    return None if number is None else await ask("GET", f"/functions/{function['id']}/versions/{number}")
-
-
-async def _secrets() -> list[dict[str, Any]]:
-    return list((await ask("GET", "/secrets", {"limit": 500}))["secrets"])

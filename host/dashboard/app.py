@@ -14,7 +14,22 @@ from quart import Quart, g, redirect, render_template, request, url_for
 from quart.wrappers import Response
 from werkzeug.exceptions import HTTPException
 
-from host.dashboard import actors, alarms, functions, guard, logs, operators, questions, settings, sign_in, versions
+from host.dashboard import (
+    actors,
+    alarms,
+    backups,
+    domains,
+    functions,
+    guard,
+    logs,
+    operators,
+    questions,
+    secrets,
+    settings,
+    sign_in,
+    usage,
+    versions,
+)
 from host.dashboard.api import Api, ApiError
 from host.dashboard.guard import EXTENSION, FRAGMENTS, Reply, Rooms
 from host.dashboard.mount import PREFIX, AsgiApp
@@ -35,6 +50,10 @@ TITLES = {
     503: "Not just now",
 }
 
+NOUNS = (
+    *(sign_in, functions, versions, logs, domains, settings),
+    *(actors, alarms, secrets, usage, operators, backups),
+)
 _FOLDER = Path(__file__).parent
 _log = get("dashboard")
 
@@ -53,7 +72,7 @@ def create_dashboard(admin: AsgiApp, clock: Clock, proxies: tuple[Network, ...] 
     app.register_error_handler(ApiError, _refused)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unexpected)
-    for noun in (sign_in, functions, versions, settings, logs, actors, alarms, operators):
+    for noun in NOUNS:
         app.register_blueprint(noun.blueprint, url_prefix=PREFIX)
     app.add_url_rule("/", "root", _to_dashboard)
     return app

@@ -102,20 +102,10 @@ async def _tenants_page(errors: list[str] | None = None, identifier: str = "") -
 
 
 async def _tenant_page(tenant: str, **more: Any) -> str:
-    found, keys, usage = await asyncio.gather(
-        ask("GET", f"/tenants/{tenant}"), ask("GET", f"/tenants/{tenant}/keys", {"limit": 500}), _usage(tenant)
+    found, keys = await asyncio.gather(
+        ask("GET", f"/tenants/{tenant}"), ask("GET", f"/tenants/{tenant}/keys", {"limit": 500})
     )
-    return await render_template("tenant.html", tenant=found, keys=keys["keys"], usage=usage, scopes=SCOPES, **more)
-
-
-async def _usage(tenant: str) -> Any:
-    """A tenant's quotas and what it uses of them; None from a host that does not meter."""
-    try:
-        return await ask("GET", f"/tenants/{tenant}/usage")
-    except ApiError as error:
-        if error.status not in (404, 503):
-            raise
-        return None
+    return await render_template("tenant.html", tenant=found, keys=keys["keys"], scopes=SCOPES, **more)
 
 
 async def _host() -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Words:
         self._clock = clock
 
     def install(self, filters: dict[str, Any]) -> None:
-        plain = (number, size, ms, duration, value, preview, name, count)
+        plain = (number, amount, size, ms, duration, value, preview, name, count)
         filters.update({each.__name__: each for each in plain}, ago=self.ago)
 
     def ago(self, moment: str | None, never: str = "never") -> Markup | str:
@@ -56,6 +56,15 @@ def count(number: int, noun: str) -> str:
 
 def number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,.0f}"
+
+
+def amount(value: float | None) -> str:
+    """What may be a part of one: whole numbers as they are, others with two digits or so."""
+    if value is None:
+        return NOTHING
+    if 0 < value < 0.01:
+        return "< 0.01"
+    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:,.2f}"
 
 
 def ms(value: float | None) -> str:

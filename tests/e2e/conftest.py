@@ -1,4 +1,4 @@
-"""Guests that mean harm, shipped once for all modules that look at what becomes of it."""
+"""What several modules share: guests that mean harm, each shipped once, and a browser."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest_asyncio
+from playwright.async_api import Browser
 
 from host import server
 from tests.conftest import GUESTS, Ship
 from tests.kit import raw
 from tests.kit.admin import Admin
+from tests.kit.browser import a_browser
 from tests.kit.bundles import zip_of
 from tests.kit.http import Site
 
@@ -46,3 +48,9 @@ async def forger(shared_host: server.Host) -> AsyncIterator[Site]:
         site = Site(shared_host.control.listen_url, httpx.URL(function["url"]).netloc.decode())
         yield site
         await site.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with a_browser() as browser:
+        yield browser

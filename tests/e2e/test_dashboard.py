@@ -6,29 +6,23 @@ Pictures of each page, wide and narrow, light and dark, are put into `build/dash
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, expect
 
 from host import server
 from tests.conftest import FUNCTIONS, GUESTS, SESSION
 from tests.kit.admin import Admin, Shipped
-from tests.kit.browser import PICTURES, a_browser, chromium
+from tests.kit.browser import EVIL, PICTURES, WIDE, chromium, photograph, sign_in, signed_in
 from tests.kit.bundles import bundle_of
 
 pytestmark = SESSION
 
-EVIL = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>'
 ODD_NAME = f"a/b?c&d\n\u202e{EVIL}"
-WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 780}
-DEADLINE_MS = 15_000
-
-expect.set_options(timeout=DEADLINE_MS)
 
 
 @dataclass
@@ -125,33 +119,6 @@ async def ask(admin: Admin, method: str, path: str, **arguments: Any) -> Any:
     return reply.json() if reply.content else None
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    async with a_browser() as browser:
-        yield browser
-
-
-async def signed_in(browser: Browser, site: Site, key: str, **arguments: Any) -> Page:
-    """A page of a new context that is signed in with a key, which is given once for all contexts."""
-    known = site.sessions.get(key)
-    context = await browser.new_context(viewport=WIDE, storage_state=known, **arguments)  # type: ignore[arg-type]
-    context.set_default_timeout(DEADLINE_MS)
-    page = await context.new_page()
-    if known is None:
-        await sign_in(page, site, key)
-        site.sessions[key] = await context.storage_state()
-    else:
-        await page.goto(f"{site.url}/")
-    return page
-
-
-async def sign_in(page: Page, site: Site, key: str) -> None:
-    await page.goto(f"{site.url}/")
-    await page.get_by_label("API key").fill(key)
-    await page.get_by_role("button", name="Sign in").click()
-    await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-
-
 PAGES = {
     "functions": "/",
     "function": "/functions/observed?minutes=15",
@@ -168,20 +135,6 @@ PAGES = {
     "not-found": "/functions/nobody",
 }
 OPERATORS_PAGES = {"tenants": "/tenants", "tenant": "/tenants/acme", "workers": "/workers", "empty": "/"}
-
-
-async def photograph(page: Page, name: str) -> None:
-    """Wide in light and narrow in dark; with TENURE_ALL_PICTURES both in both. Nothing is cut off at the side."""
-    for width, size in (("wide", WIDE), ("narrow", NARROW)):
-        await page.set_viewport_size(size)  # type: ignore[arg-type]
-        inner, outer = await page.evaluate(
-            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-        )
-        assert inner <= outer, f"{name} is {inner} px wide in a window of {outer}"
-        usual = ("light",) if width == "wide" else ("dark",)
-        for scheme in ("light", "dark") if "TENURE_ALL_PICTURES" in os.environ else usual:
-            await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            await page.screenshot(path=PICTURES / f"{name}-{width}-{scheme}.png")
 
 
 async def test_every_page_fits_a_wide_and_a_narrow_window_in_light_and_in_dark(site: Site, browser: Browser) -> None:

@@ -23,9 +23,9 @@ from host.model.ids import ActorId
 from host.registry.records import DEFAULT_TENANT, SCOPES, Scope
 from host.storage import keys
 from host.storage.records import ActorRecord
-from tests.unit.admin_kit import services_of
+from tests.unit.admin_kit import BACKUP, services_of
 from tests.unit.registry_kit import Host
-from tests.unit.test_admin_access import Owned, furnish, stored
+from tests.unit.test_admin_access import CLAIMED, Claimants, Owned, furnish, stored
 
 EVIL = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>"""
 PAGES = (
@@ -34,7 +34,10 @@ PAGES = (
     "/functions/acme-account",
     "/functions/acme-account/charts",
     "/functions/acme-account/versions",
+    "/functions/acme-account/versions/prune?keep=1",
+    "/functions/acme-account/domains",
     "/functions/acme-account/settings",
+    "/functions/acme-account/settings?version=1",
     "/functions/acme-account/logs",
     "/actors",
     "/actors?type=Account&prefix=a",
@@ -42,17 +45,30 @@ PAGES = (
     "/actor/key?type=Account&name=alice&key=note",
     "/alarms",
     "/alarms?state=waiting",
+    "/secrets",
+    "/usage",
+    "/usage?days=30",
 )
-OPERATORS_PAGES = ("/tenants", "/tenants/acme", "/workers", "/workers/rows")
+OPERATORS_PAGES = (
+    *("/tenants", "/tenants/acme", "/tenants/acme/usage", "/workers", "/workers/rows"),
+    *("/backups", "/backups/rows"),
+)
 WRITES: dict[str, Scope] = {
     "/functions/acme-account/versions/1/deploy": "deploy",
+    "/functions/acme-account/split": "deploy",
+    "/functions/acme-account/versions/prune": "admin",
     "/functions/acme-account/release": "deploy",
+    f"/functions/acme-account/domains/verify?name={CLAIMED}": "deploy",
+    "/functions/acme-account/secrets": "deploy",
+    "/functions/acme-account/secrets/delete?name=fresh": "deploy",
     "/alarms/retry?type=Account&name=alice": "deploy",
     "/actor/key?type=Account&name=alice&key=note": "deploy",
     "/actor/key/delete?type=Account&name=alice&key=note": "deploy",
     "/actor/delete?type=Account&name=alice": "admin",
 }
 """In an order in which all of them can be done."""
+OWN_WRITES: dict[str, Scope] = {"/secrets": "deploy", "/secrets/delete?name=fresh": "deploy"}
+"""Of what no path says whose it is: always of who is signed in."""
 OPERATORS_WRITES = (
     "/tenants",
     "/tenants/acme/suspend",
@@ -60,8 +76,15 @@ OPERATORS_WRITES = (
     "/tenants/acme/keys",
     "/tenants/acme/keys/nobodys/revoke",
     "/tenants/acme/functions/acme-account/release",
+    "/tenants/acme/quotas",
+    "/tenants/acme/quotas/clear?quota=functions",
+    "/backups",
+    f"/backups/{BACKUP}/delete",
 )
-FORM = {"confirmed": "yes", "value": "1", "id": "fresh", "name": "fresh", "scope": "read"}
+FORM = {
+    **{"confirmed": "yes", "value": "1", "id": "fresh", "name": "fresh", "scope": "read"},
+    **{"weight-1": "1", "keep": "1", "days": "0", "quota": "functions", "limit": "5"},
+}
 PROXY = "10.0.0.1"
 
 
@@ -103,7 +126,9 @@ class Visitor:
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    host = await Host(tmp_path).start()
+    host = Host(tmp_path)
+    host.resolver = Claimants(host)
+    await host.start()
     yield host
     await host.stop()
 
@@ -240,7 +265,7 @@ async def test_who_tries_many_keys_has_to_wait_and_others_do_not(host: Host, acm
 async def test_a_write_needs_the_token_of_its_session(host: Host, acme: Owned) -> None:
     visitor, other = await visitor_with(host), await visitor_with(host, scope="deploy")
     before = everything(host)
-    for path in (*WRITES, "/sign-out"):
+    for path in (*WRITES, *OWN_WRITES, "/sign-out"):
         for token in ("", "wrong", "é", other.csrf):
             assert (await visitor.post(path, **{**FORM, "csrf": token})).status_code == 403, path
         assert (await visitor.post(path, {"sec-fetch-site": "same-site"}, **FORM)).status_code == 403, path
@@ -251,7 +276,7 @@ async def test_a_write_needs_the_token_of_its_session(host: Host, acme: Owned) -
 @pytest.mark.parametrize("scope", SCOPES)
 async def test_a_write_needs_the_scope_that_the_admin_api_asks_for(host: Host, acme: Owned, scope: Scope) -> None:
     visitor = await visitor_with(host, scope=scope)
-    for path, needed in WRITES.items():
+    for path, needed in {**WRITES, **OWN_WRITES}.items():
         refused = SCOPES.index(scope) < SCOPES.index(needed)
         assert (await visitor.post(path, **FORM)).status_code == (403 if refused else 303), path
 
@@ -280,7 +305,20 @@ async def test_nothing_of_another_tenant_is_shown_or_changed(host: Host, acme: O
         assert response.status_code == 404 or "alice" not in text
     for path in WRITES:
         assert (await visitor.post(path, **FORM)).status_code == 404, path
+    for path in OWN_WRITES:
+        assert (await visitor.post(path, **FORM)).status_code == 303, path
     assert stored(host, "acme") == before
+
+
+async def test_a_key_that_reads_sees_no_form_that_changes_anything(host: Host, acme: Owned) -> None:
+    tenant = await visitor_with(host, scope="read")
+    operator = await visitor_with(host, DEFAULT_TENANT, scope="read")
+    for visitor, paths in ((tenant, PAGES), (operator, OPERATORS_PAGES)):
+        for path in paths:
+            text = await visitor.get(path, 403 if "prune" in path else 200)
+            actions = re.findall(r'<form method="post" action="([^"]*)"', text)
+            assert set(actions) <= {"/dashboard/sign-out"}, path
+            assert len(actions) == text.count('method="post"'), path
 
 
 async def test_an_operator_lets_a_tenants_function_serve_again(host: Host, acme: Owned) -> None:

@@ -6,13 +6,14 @@ from ipaddress import ip_network
 
 import pytest
 
-from host.dashboard import charts, sessions, words
+from host.dashboard import charts, questions, sessions, usage, words
 from host.dashboard.charts import Minute
 from host.dashboard.sessions import Sessions
 from host.dashboard.visitor import Visitor, visitor
 from host.model import attempts
 from host.model.attempts import Attempts
 from host.model.clock import ManualClock
+from host.model.quotas import NAMES
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
@@ -147,3 +148,51 @@ def test_a_value_that_no_page_can_hold_stays_an_escape() -> None:
 )
 def test_a_size_has_a_unit_that_fits(octets: float | None, said: str) -> None:
     assert words.size(octets) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "used", "limit", "percent", "word"),
+    [
+        ("storage_mb", 79.9, 100, 79.9, ""),
+        ("storage_mb", 80, 100, 80.0, "nearly used up"),
+        ("storage_mb", 100, 100, 100.0, "used up"),
+        ("storage_mb", 250, 100, 100.0, "over quota"),
+        ("versions", 50, 50, 100.0, "full"),
+        ("activations", 40, 50, 80.0, ""),
+        ("requests_per_second", None, None, None, ""),
+        ("memory_mb", None, 128, None, ""),
+        ("activations", 24, None, None, ""),
+    ],
+)
+def test_a_quota_is_marked_when_little_or_nothing_of_it_is_left(
+    name: str, used: float | None, limit: float | None, percent: float | None, word: str
+) -> None:
+    drawn = usage.gauge({"name": name, "used": used, "limit": limit, "set": False})
+    assert (drawn.percent, drawn.word) == (percent, word)
+    assert drawn.level == {"nearly used up": "warn", "used up": "bad", "over quota": "bad"}.get(word, "")
+
+
+def test_every_quota_is_said_in_words() -> None:
+    assert set(usage.MEANINGS) == set(NAMES) > usage.MAKE_ROOM
+
+
+def test_an_amount_has_digits_where_they_tell_something() -> None:
+    values = (None, 0, 0.000034, 0.5, 12.0, 12.346, 123.4, 1_234_567.0)
+    assert [*map(words.amount, values)] == [words.NOTHING, "0", "< 0.01", "0.50", "12", "12.35", "123", "1,234,567"]
+
+
+@pytest.mark.parametrize(
+    ("split", "serving", "number", "word"),
+    [
+        ([], 2, 1, "Roll back"),
+        ([], 2, 3, "Deploy"),
+        ([], None, 1, "Deploy"),
+        ([1, 2], 2, 1, "Serve alone"),
+        ([1, 2], 2, 3, "Deploy"),
+    ],
+)
+def test_a_deployment_is_called_what_it_is(split: list[int], serving: int | None, number: int, word: str) -> None:
+    function = {"name": "shop", "version": serving, "split": [{"version": one, "weight": 1} for one in split]}
+    assert questions.deploy_word(function, number) == word
+    assert questions.deploy_label(function, number).startswith(word)
+    assert f"version {number}" in questions.deploy(function, number)

@@ -42,7 +42,21 @@ async function renew(part) {
   part.replaceChildren(fresh.content);
 }
 
+/** Buttons that copy a text are there only where a page may: over TLS, or on this machine. */
+function offerToCopy() {
+  if (!navigator.clipboard) return;
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.textContent = "Copied";
+      setTimeout(() => (button.textContent = "Copy"), 2 * SECOND);
+    });
+  }
+}
+
 document.addEventListener("submit", askFirst);
+offerToCopy();
 tellTimes(document);
 setInterval(() => tellTimes(document), 30 * SECOND);
 for (const part of document.querySelectorAll("[data-live]")) {

@@ -50,10 +50,6 @@ TITLES = {
     503: "Not just now",
 }
 
-NOUNS = (
-    *(sign_in, functions, versions, logs, domains, settings),
-    *(actors, alarms, secrets, usage, operators, backups),
-)
 _FOLDER = Path(__file__).parent
 _log = get("dashboard")
 
@@ -72,7 +68,8 @@ def create_dashboard(admin: AsgiApp, clock: Clock, proxies: tuple[Network, ...] 
     app.register_error_handler(ApiError, _refused)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unexpected)
-    for noun in NOUNS:
+    of_functions = (functions, versions, logs, domains, settings)
+    for noun in (sign_in, *of_functions, actors, alarms, secrets, usage, operators, backups):
         app.register_blueprint(noun.blueprint, url_prefix=PREFIX)
     app.add_url_rule("/", "root", _to_dashboard)
     return app

@@ -9,13 +9,10 @@ from quart import Blueprint, render_template, url_for
 
 from host.dashboard import questions
 from host.dashboard.api import ApiError
-from host.dashboard.forms import confirmed, done, field
+from host.dashboard.forms import confirmed, done, field, whole
 from host.dashboard.guard import Reply, ask
 
 blueprint = Blueprint("backups", __name__)
-
-SHOWN_MAX = 500
-"""The oldest of a page of the admin API; who keeps more has the command line."""
 
 
 @blueprint.get("/backups")
@@ -33,9 +30,9 @@ async def rows() -> str:
 async def create() -> Reply | tuple[str, int]:
     keep = (await field("keep")).strip()
     try:
-        if keep and not keep.isdecimal():
+        if keep and whole(keep) is None:
             raise ApiError(400, ["How many to keep is a whole number, or nothing for all."])
-        made = await ask("POST", "/backups", body={"keep": int(keep)} if keep else {})
+        made = await ask("POST", "/backups", body={"keep": whole(keep)} if keep else {})
     except ApiError as error:
         if error.status not in (400, 409, 503):
             raise
@@ -58,6 +55,11 @@ async def _page(errors: Iterable[str] = (), keep: str = "") -> str:
 
 async def _listed() -> Mapping[str, Any]:
     """The newest first."""
-    found = (await ask("GET", "/backups", {"limit": SHOWN_MAX}))["backups"][::-1]
+    found: list[dict[str, Any]] = []
+    query: dict[str, str | int] | None = {"limit": 500}
+    while query is not None:
+        page = await ask("GET", "/backups", query)
+        found = [*page["backups"][::-1], *found]
+        query = None if page["next"] is None else {**query, "cursor": page["next"]}
     complete = [one["id"] for one in found if one["state"] == "complete"]
-    return {"backups": found, "example": complete[0] if complete else "20261123T130141Z-412"}
+    return {"backups": found, "example": complete[0] if complete else "BACKUP"}

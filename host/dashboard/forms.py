@@ -21,6 +21,11 @@ async def field(name: str) -> str:
     return str((await request.form).get(name, ""))
 
 
+def whole(text: str) -> int | None:
+    """A whole number of nine digits at most; None for any other text."""
+    return int(text) if text.isdecimal() and len(text) <= 9 else None
+
+
 async def confirmed(question: str, word: str, back: str) -> str | None:
     """None if it is; the page that asks otherwise. `word` is what its button says, `back` where not doing it leads."""
     form = await request.form

@@ -24,9 +24,9 @@ NEARLY = 0.8
 """Of a quota: from here on it is marked."""
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
-        "functions": "functions",
-        "versions": "versions kept of a function",
-        "actor_types": "actor types",
+        "functions": "of all the tenant",
+        "versions": "kept of each function",
+        "actor_types": "that all its functions export",
         "memory_mb": "memory of an instance, MiB",
         "storage_mb": "what all actors store, MiB",
         "activations": "actors in memory",

@@ -10,13 +10,14 @@ from quart import Blueprint, render_template, request, url_for
 
 from host.dashboard import questions
 from host.dashboard.api import ApiError
-from host.dashboard.forms import asked, confirmed, done
+from host.dashboard.forms import asked, confirmed, done, whole
 from host.dashboard.guard import Reply, ask
 
 blueprint = Blueprint("versions", __name__)
 
 SPLIT_MAX = 8
 """Versions that a form offers for a split, as many as may serve at once."""
+WEIGHT_MAX = 10_000
 WEIGHT = "weight-"
 """What the name of a field begins with that holds a version's weight."""
 KEEP = {"keep": "10", "days": "7"}
@@ -51,7 +52,7 @@ async def split(ref: str) -> Reply | tuple[str, int]:
             return page
         deployed = await ask("POST", f"/functions/{ref}/deployments", body={"split": shares})
     except ApiError as error:
-        if error.status not in (400, 409, 422):
+        if error.status not in (400, 404, 409, 422):
             raise
         return await _page(ref, error.sentences, written), error.status
     serving = [str(part["version"]) for part in deployed["split"]]
@@ -115,17 +116,23 @@ def _weights(function: Mapping[str, Any], listed: Iterable[Mapping[str, Any]]) -
 
 
 def _shares(written: Mapping[str, str]) -> list[dict[str, int]]:
-    """Raises ApiError, as the admin API would; it says itself what is wrong with whole numbers."""
+    """Raises ApiError, as the admin API would."""
     given = {name.removeprefix(WEIGHT): text for name, text in written.items() if text not in ("", "0")}
     if not given:
         raise ApiError(400, ["Give at least one version a weight."])
-    if not all(number.isdecimal() and text.isdecimal() for number, text in given.items()):
-        raise ApiError(400, ["A weight is a whole number, such as 90. Leave empty what is to get nothing."])
-    return [{"version": int(number), "weight": int(text)} for number, text in given.items()]
+    shares = []
+    for name, text in given.items():
+        version, weight = whole(name), whole(text)
+        if version is None or weight is None or weight > WEIGHT_MAX:
+            sentence = f"A weight is a whole number from 1 to {WEIGHT_MAX:,}. Leave empty what is to get nothing."
+            raise ApiError(400, [sentence])
+        shares.append({"version": version, "weight": weight})
+    return shares
 
 
 async def _prune_page(ref: str, written: Mapping[str, str]) -> str:
-    found, would = await asyncio.gather(ask("GET", f"/functions/{ref}"), _pruned(ref, _rule(written), dry_run=True))
+    rule = _rule(written)
+    found, would = await asyncio.gather(ask("GET", f"/functions/{ref}"), _pruned(ref, rule, dry_run=True))
     return await render_template("prune.html", function=found, would=would, written=written)
 
 

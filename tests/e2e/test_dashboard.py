@@ -337,9 +337,4 @@ async def test_the_keyboard_reaches_everything_and_shows_where_it_is(site: Site,
         reached.add(await page.evaluate("document.activeElement.textContent.trim()"))
     assert {"Overview", "Versions", "Logs", "Settings", "Sign out", "Actors"} <= reached
     assert {"Roll back", "Deploy"} & reached
-    unnamed = await page.evaluate(
-        "[...document.querySelectorAll('input:not([type=hidden]), select, textarea')]"
-        ".filter((field) => !field.labels.length && !field.ariaLabel).length"
-    )
-    assert unnamed == 0
     await page.context.close()

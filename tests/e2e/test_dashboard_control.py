@@ -196,7 +196,7 @@ async def test_settings_show_everything_but_the_secrets_which_are_stored_and_del
     await page.get_by_label("Value").fill("first line\nsecond line")
     await page.get_by_role("button", name="Store").click()
     await expect(page.get_by_role("status")).to_contain_text("The secret mail-key is stored.")
-    await expect(page.get_by_text("no value")).to_have_count(0)
+    await expect(page.get_by_text("no value", exact=True)).to_have_count(0)
     assert "second line" not in await page.content()
     await page.get_by_role("link", name="Secrets").click()
     await photograph(page, "secrets")
@@ -211,7 +211,7 @@ async def test_settings_show_everything_but_the_secrets_which_are_stored_and_del
 async def test_the_operator_sets_a_quota_and_the_tenant_sees_what_is_used_up(shop: Shop, browser: Browser) -> None:
     theirs = await signed_in(browser, shop, shop.keys["read"])
     await theirs.get_by_role("link", name="Usage").click()
-    await expect(theirs.get_by_role("row", name="functions")).to_contain_text("used up")
+    await expect(theirs.get_by_role("row").filter(has_text="of all the tenant")).to_contain_text("used up")
     await expect(theirs.get_by_role("img", name="functions: 100.0 % used")).to_be_visible()
     await photograph(theirs, "usage")
     page = await signed_in(browser, shop, shop.operator)
@@ -248,27 +248,4 @@ async def test_a_backup_is_made_and_is_complete_without_a_reload(shop: Shop, bro
     await row.get_by_role("button", name="Delete the backup").click()
     await agree(page, "Delete")
     await expect(page.get_by_role("heading", name="No backups yet")).to_be_visible()
-    await page.context.close()
-
-
-PAGES = (
-    *("/functions/shop/versions", "/functions/shop/versions/prune", "/functions/shop/domains"),
-    *("/functions/shop/settings", "/secrets", "/usage"),
-)
-
-
-async def test_nothing_that_a_tenant_wrote_runs_and_every_field_has_a_name(shop: Shop, browser: Browser) -> None:
-    page = await signed_in(browser, shop, shop.keys["admin"])
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    for path in PAGES:
-        await page.goto(shop.url + path)
-        assert await page.evaluate("window.pwned") is None
-        unnamed = await page.evaluate(
-            "[...document.querySelectorAll('input:not([type=hidden]), select, textarea')]"
-            ".filter((field) => !field.labels.length && !field.ariaLabel).length"
-        )
-        assert unnamed == 0, path
-    assert said == []
     await page.context.close()

@@ -30,6 +30,11 @@ FLAGS = (
 )
 EVIL = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>'
 """What a tenant may write in a name: it says in `window.pwned` that it ran."""
+NAMELESS = (
+    "[...document.querySelectorAll('input:not([type=hidden]), select, textarea')]"
+    ".filter((field) => !field.labels.length && !field.ariaLabel).length"
+)
+"""How many fields of a page have no label."""
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 360, "height": 780}
 DEADLINE_MS = 15_000
 MISSING = "there is no Chromium here: install Debian's package `chromium` to run the dashboard's tests"
@@ -87,7 +92,11 @@ async def sign_in(page: Page, site: Dashboard, key: str) -> None:
 
 
 async def photograph(page: Page, name: str) -> None:
-    """Wide in light and narrow in dark; with TENURE_ALL_PICTURES both in both. Nothing is cut off at the side."""
+    """Wide in light and narrow in dark; with TENURE_ALL_PICTURES both in both. Nothing is cut off at the side, every
+    field has a name, and nothing ran that a tenant wrote.
+    """
+    assert await page.evaluate(NAMELESS) == 0, f"{name} has fields without a label"
+    assert await page.evaluate("window.pwned") is None, name
     for width, size in (("wide", WIDE), ("narrow", NARROW)):
         await page.set_viewport_size(size)  # type: ignore[arg-type]
         inner, outer = await page.evaluate(

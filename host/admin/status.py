@@ -19,7 +19,7 @@ blueprint = Blueprint("status", __name__)
 @blueprint.get("/status")
 async def status() -> HostStatus:
     """Show whether the host is well. Operators see the whole host, tenants themselves."""
-    host = cast(HostStatus, {**await services().status(), "functions_url": services().url(ANY_LABEL)})
+    host = cast(HostStatus, {"functions_url": services().url(ANY_LABEL), **await services().status()})
     key = caller()
     if key.role == "operator":
         return host

@@ -23,7 +23,7 @@ from host.admin.paging import cursor_of
 from host.admin.services import AdminServices
 from host.admin.shapes import Actor, Key, LogLine, Secret, Tenant
 from host.model.manifest import LIMIT_KEYS
-from host.model.quotas import OF_FUNCTION
+from host.model.quotas import OF_FUNCTION, of_function
 from host.registry.deployments import Deployed as DeployedRecord
 from host.registry.deployments import in_quarantine, share_of
 from host.registry.domains import RECORD
@@ -250,7 +250,6 @@ def _limits(version: VersionRecord, tenant: str, registry: Registry) -> list[Lim
         limit = round(getattr(counting, name) * scale, 3)
         shown.append({"name": key, "limit": limit, "set": own is not None and own <= getattr(base, name)})
     for key in OF_FUNCTION:
-        own, most = manifest.quotas.get(key), getattr(quotas, key)
-        lowers = own is not None and (most is None or own <= most)
-        shown.append({"name": key, "limit": own if lowers else most, "set": lowers})
+        most, lowers = of_function(manifest.quotas.get(key), getattr(quotas, key))
+        shown.append({"name": key, "limit": most, "set": lowers})
     return shown

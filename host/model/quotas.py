@@ -90,6 +90,14 @@ def merged(base: Quotas, over: Mapping[str, Value]) -> Quotas:
     return replace(base, **known)
 
 
+def of_function(own: Value, tenants: Value) -> tuple[Value, bool]:
+    """The quota that counts for a function which asks for `own`, None for nothing; whether it is its own: the lower one
+    counts, also when the operator lowered the tenant's later on.
+    """
+    lowers = own is not None and (tenants is None or own <= tenants)
+    return (own if lowers else tenants), lowers
+
+
 def to_json(quotas: Quotas) -> dict[str, Value]:
     return asdict(quotas)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from host.cluster.kinds import Kind
 from host.model.clock import Clock
 from host.model.limits import MiB
-from host.model.quotas import NAMES, OF_FUNCTION, Value
+from host.model.quotas import NAMES, OF_FUNCTION, Value, of_function
 from host.quotas.bucket import Bucket
 from host.quotas.page import CPU, OUTBOUND, RATES, REQUESTS, Page, function_key, tenant_key
 from host.registry.records import FunctionRecord
@@ -70,8 +70,8 @@ class AllUsage:
         types = sorted({name for version in serving for name in version.actor_types})
         now, counted = await self._now(function.tenant, function.id, types)
         used = {**now, **self._rates(function_key(function.id), {name: own.get(name) for name in _RATES})}
-        limits = {name: _lower(own.get(name), getattr(quotas, name)) for name in OF_FUNCTION}
-        return [Shown(name, limits[name], name in own, used.get(name)) for name in OF_FUNCTION], counted
+        limits = {name: of_function(own.get(name), getattr(quotas, name)) for name in OF_FUNCTION}
+        return [Shown(name, *limits[name], used.get(name)) for name in OF_FUNCTION], counted
 
     def days(self, tenant: str, days: int, function_id: str | None = None) -> Iterator[tuple[str, Use]]:
         """See `Usage.days`."""
@@ -97,8 +97,3 @@ class AllUsage:
                 cells, at = self._page.rates, (row or 0) * RATES + place
                 found[name] = 0.0 if row is None else round(Bucket(name, rate, per_s, cells, at).used(now), 3)
         return found
-
-
-def _lower(own: Value, tenants: Value) -> Value:
-    """What counts for a function."""
-    return min((value for value in (own, tenants) if value is not None), default=None)

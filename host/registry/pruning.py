@@ -1,8 +1,9 @@
 """Which versions of a function may go.
 
 What stays, whatever is asked: what serves, what is being compiled, what served just before (a rollback goes back to
-it), and what served until a moment ago (requests may still run on it) or was shipped then (whoever shipped it may be
-about to deploy it). Beyond that a rule keeps the newest versions and those that served lately.
+it), and what served until a moment ago (requests may still run on it). Beyond that a rule keeps the newest versions and
+those that served lately. Where nobody looks at what goes, what was shipped a moment ago stays as well: somebody may be
+about to deploy it.
 """
 
 from __future__ import annotations
@@ -38,8 +39,12 @@ def prune(
     keep: Keep,
     now_ms: float,
     uses: Callable[[str], int],
+    *,
+    by_itself: bool = False,
 ) -> Pruned:
-    """What would go of `versions`, which are in order of their number; `uses` says how many have a digest."""
+    """What would go of `versions`, which are in order of their number; `uses` says how many have a digest. `by_itself`:
+    nobody asked for it now.
+    """
     past = history(function)
     serving = {share.version for share in shares(function)}
     before = {share.version for share in shares(past[-2])} if len(past) > 1 else set()
@@ -62,7 +67,7 @@ def prune(
             return "served before: a rollback goes back to it"
         if version.number in newest:
             return f"is one of the newest {keep.versions}"
-        if version.created_ms > now_ms - SETTLED_MS:
+        if by_itself and version.created_ms > now_ms - SETTLED_MS:
             return "was shipped a moment ago"
         if version.number in served:
             return f"served within {keep.days:g} days" if keep.days * DAY_MS >= SETTLED_MS else "served a moment ago"

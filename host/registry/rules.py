@@ -75,4 +75,5 @@ class Rules:
         rule = keep or self.of(function)
         if rule is None:
             return Pruned((), (), 0)
-        return prune(function, self._catalog.versions(function.id), rule, self._clock.now(), self._catalog.uses)
+        versions, now_ms = self._catalog.versions(function.id), self._clock.now()
+        return prune(function, versions, rule, now_ms, self._catalog.uses, by_itself=keep is None)

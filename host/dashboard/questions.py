@@ -39,6 +39,11 @@ def prune(name: str, numbers: Sequence[int]) -> str:
     return f"Remove version{'' if len(numbers) == 1 else 's'} {listed} of {name}? This cannot be undone."
 
 
+def rule(name: str, kept: Mapping[str, float]) -> str:
+    stay = f"the newest {kept['keep']:g}, and what served within {kept['days']:g} days"
+    return f"Let old versions of {name} go by themselves? All but {stay} are removed now, and from now on."
+
+
 def delete_secret(name: str, used_by: Sequence[str]) -> str:
     whose = f" {', '.join(used_by)} will get none." if used_by else " No function that serves uses it."
     return f"Delete the secret {name}?{whose}"

@@ -1,10 +1,12 @@
-"""What a tenant uses of its quotas and has used by day; for the operator that of any tenant, and setting its quotas.
+"""What a tenant, or one function, uses of its quotas and has used by day; for the operator the same of any tenant, and
+setting its quotas.
 
 A quota that is used up is marked before all else, because something is refused then.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -78,6 +80,13 @@ def _mark(name: str, share: float) -> tuple[str, str]:
 async def usage() -> str:
     """The tenant's own."""
     return await render_template("usage.html", **await _used("/usage"))
+
+
+@blueprint.get("/functions/<ref>/usage")
+async def function(ref: str) -> str:
+    """Of the quotas that a function may lower for itself."""
+    found, shown = await asyncio.gather(ask("GET", f"/functions/{ref}"), _used(f"/functions/{ref}/usage"))
+    return await render_template("function_usage.html", function=found, **shown)
 
 
 @blueprint.get("/tenants/<tenant>/usage")

@@ -69,8 +69,7 @@ async def prunable(ref: str) -> str:
 
 @blueprint.post("/functions/<ref>/versions/prune")
 async def prune(ref: str) -> Reply:
-    form = await request.form
-    written = {name: form.get(name, default) for name, default in KEEP.items()}
+    written = await _written()
     rule = _rule(written)
     found, would = await asyncio.gather(ask("GET", f"/functions/{ref}"), _pruned(ref, rule, dry_run=True))
     numbers, back = [one["number"] for one in would["pruned"]], url_for("versions.versions", ref=ref)
@@ -82,6 +81,24 @@ async def prune(ref: str) -> Reply:
         would = await _pruned(ref, rule, dry_run=False)
     gone = ", ".join(str(one["number"]) for one in would["pruned"])
     return done(f"Removed of {found['name']}: {gone}." if gone else "No version had to go.", back)
+
+
+@blueprint.post("/functions/<ref>/versions/rule")
+async def set_rule(ref: str) -> Reply:
+    """By which old versions go by themselves from now on."""
+    written = await _written()
+    rule, back = _rule(written), url_for("versions.prunable", ref=ref, **written)
+    found = await ask("GET", f"/functions/{ref}")
+    if (page := await confirmed(questions.rule(found["name"], rule), "Set the rule", back)) is not None:
+        return page
+    await ask("PUT", f"/functions/{ref}/versions/rule", body=rule)
+    return done(f"Old versions of {found['name']} go by themselves now.", back)
+
+
+@blueprint.post("/functions/<ref>/versions/rule/clear")
+async def clear_rule(ref: str) -> Reply:
+    await ask("DELETE", f"/functions/{ref}/versions/rule")
+    return done(f"{ref} has no rule of its own any more.", url_for("versions.prunable", ref=ref))
 
 
 async def _page(ref: str, errors: Iterable[str] = (), written: Mapping[str, str] | None = None) -> str:
@@ -133,7 +150,12 @@ def _shares(written: Mapping[str, str]) -> list[dict[str, int]]:
 async def _prune_page(ref: str, written: Mapping[str, str]) -> str:
     rule = _rule(written)
     found, would = await asyncio.gather(ask("GET", f"/functions/{ref}"), _pruned(ref, rule, dry_run=True))
-    return await render_template("prune.html", function=found, would=would, written=written)
+    return await render_template("prune.html", function=found, would=would, written=written, rule=rule)
+
+
+async def _written() -> dict[str, str]:
+    form = await request.form
+    return {name: form.get(name, default) for name, default in KEEP.items()}
 
 
 def _rule(written: Mapping[str, str]) -> dict[str, float]:

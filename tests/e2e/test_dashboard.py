@@ -123,6 +123,7 @@ PAGES = {
     "functions": "/",
     "function": "/functions/observed?minutes=15",
     "versions": "/functions/observed/versions",
+    "function-usage": "/functions/observed/usage",
     "settings": "/functions/account/settings",
     "logs": "/functions/observed/logs",
     "newcomer": "/functions/newcomer",

@@ -131,6 +131,7 @@ async def test_the_server_asks_what_a_split_would_give_to_each_version_and_a_cli
     await page.context.close()
     page = await signed_in(browser, shop, shop.keys["deploy"])
     await page.goto(f"{shop.url}/functions/shop/versions")
+    await page.get_by_text("Change the split").click()
     await photograph(page, "versions-split")
     await page.get_by_role("button", name="Serve alone: version 2").click()
     await expect(page.get_by_role("dialog")).to_contain_text("End the split of shop and let version 2 serve alone?")
@@ -140,24 +141,26 @@ async def test_the_server_asks_what_a_split_would_give_to_each_version_and_a_cli
     await page.context.close()
 
 
-async def test_what_would_be_pruned_is_shown_first(shop: Shop, browser: Browser) -> None:
+async def test_the_page_says_why_versions_stay_and_a_rule_is_set_after_a_yes_and_cleared(
+    shop: Shop, browser: Browser
+) -> None:
     page = await signed_in(browser, shop, shop.keys["admin"])
     await page.goto(f"{shop.url}/functions/shop/versions")
     await page.get_by_role("link", name="Remove old versions").click()
-    await expect(page.get_by_role("main")).to_contain_text("No version would go.")
     await page.get_by_label("The newest").fill("1")
     await page.get_by_label("Served within days").fill("0")
     await page.get_by_role("button", name="What would go?").click()
-    button = page.get_by_role("button", name=re.compile("Remove [0-9] version"))
-    await expect(button).to_be_visible()
+    await expect(page.get_by_role("main")).to_contain_text("No version would go.")
+    await expect(page.get_by_role("row").filter(has_text="was shipped a moment ago")).not_to_have_count(0)
+    await page.get_by_role("button", name="Set what is above as the rule").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("All but the newest 1")
+    await agree(page, "Set the rule")
+    await expect(page.get_by_role("status")).to_contain_text("Old versions of shop go by themselves now.")
+    assert (await shop.told("functions/shop"))["rule"] == {"keep": 1, "days": 0, "set": True}
     await photograph(page, "prune")
-    await button.click()
-    await expect(page.get_by_role("dialog")).to_contain_text("4 of shop?")
-    await agree(page, "Remove")
-    await expect(page.get_by_role("status")).to_contain_text("Removed of shop: ")
-    numbers = [one["number"] for one in (await shop.told("functions/shop/versions"))["versions"]]
-    assert 4 not in numbers
-    assert {1, 2, 5} <= set(numbers)
+    await page.get_by_role("button", name="Clear the rule").click()
+    await expect(page.get_by_role("status")).to_contain_text("has no rule of its own")
+    assert (await shop.told("functions/shop"))["rule"] is None
     await page.context.close()
 
 
@@ -190,8 +193,8 @@ async def test_settings_show_everything_but_the_secrets_which_are_stored_and_del
     await expect(page.get_by_role("row", name="request_ms")).to_contain_text(
         re.compile("5,000.*lowered by the manifest")
     )
-    await photograph(page, "settings-all")
     await page.get_by_text("Store a secret", exact=True).click()
+    await photograph(page, "settings-all")
     await page.get_by_label("Name").fill("mail-key")
     await page.get_by_label("Value").fill("first line\nsecond line")
     await page.get_by_role("button", name="Store").click()

@@ -92,9 +92,10 @@ async def sign_in(page: Page, site: Dashboard, key: str) -> None:
 
 
 async def photograph(page: Page, name: str) -> None:
-    """Wide in light and narrow in dark; with TENURE_ALL_PICTURES both in both. Nothing is cut off at the side, every
-    field has a name, and nothing ran that a tenant wrote.
+    """Wide in light and narrow in dark; with TENURE_ALL_PICTURES both in both, from top to bottom. Nothing is cut off
+    at the side, every field has a name, and nothing ran that a tenant wrote.
     """
+    everything = "TENURE_ALL_PICTURES" in os.environ
     assert await page.evaluate(NAMELESS) == 0, f"{name} has fields without a label"
     assert await page.evaluate("window.pwned") is None, name
     for width, size in (("wide", WIDE), ("narrow", NARROW)):
@@ -104,6 +105,6 @@ async def photograph(page: Page, name: str) -> None:
         )
         assert inner <= outer, f"{name} is {inner} px wide in a window of {outer}"
         usual = ("light",) if width == "wide" else ("dark",)
-        for scheme in ("light", "dark") if "TENURE_ALL_PICTURES" in os.environ else usual:
+        for scheme in ("light", "dark") if everything else usual:
             await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            await page.screenshot(path=PICTURES / f"{name}-{width}-{scheme}.png")
+            await page.screenshot(path=PICTURES / f"{name}-{width}-{scheme}.png", full_page=everything)

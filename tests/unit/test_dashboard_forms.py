@@ -140,6 +140,20 @@ async def test_old_versions_go_after_a_yes_and_the_page_says_why_others_stay(hos
     assert "Say with numbers" in await visitor.get("/functions/shop/versions/prune?keep=all", 400)
 
 
+async def test_a_rule_is_asked_set_and_cleared(host: Host, shop: FunctionRecord) -> None:
+    visitor = await visitor_with(host)
+    form = {"keep": "2", "days": "0.5"}
+    asked = await text_of(visitor, "/functions/shop/versions/rule", 200, **form)
+    assert "All but the newest 2, and what served within 0.5 days are removed now, and from now on." in asked
+    assert "Clear the rule" not in await visitor.get("/functions/shop/versions/prune")
+    assert (await visitor.post("/functions/shop/versions/rule", confirmed="yes", **form)).status_code == 303
+    page = await visitor.get("/functions/shop/versions/prune")
+    assert "all but the newest 2, and what served within 0.50 days." in page
+    assert (await visitor.post("/functions/shop/versions/rule/clear")).status_code == 303
+    assert "Clear the rule" not in await visitor.get("/functions/shop/versions/prune")
+    assert await text_of(visitor, "/functions/shop/versions/rule", 400, confirmed="yes", keep="0", days="1")
+
+
 async def test_a_name_shows_the_record_that_it_needs_and_is_verified_when_dns_has_it(
     host: Host, shop: FunctionRecord, dns: Dns
 ) -> None:

@@ -153,7 +153,7 @@ async def _prune_page(ref: str, written: Mapping[str, str]) -> str:
     return await render_template("prune.html", function=found, would=would, written=written, rule=rule)
 
 
-async def _written() -> dict[str, str]:
+async def _written() -> dict[str, Any]:
     form = await request.form
     return {name: form.get(name, default) for name, default in KEEP.items()}
 

@@ -43,7 +43,9 @@ LATELY_S = 0.05
 LOOP_SHARE, LOOP_BURST_S = 0.1, 0.02
 """What a tenant's long slices may take of the loop's time in company. Beyond, its guests begin in the background."""
 BURNER_NICE = 5
-"""Where cores are few the loop goes first. Not more: the burner, too, holds the interpreter's lock for moments."""
+"""More than the loop's nice value: where cores are few the loop goes first. Not much more: the burner, too, holds the
+interpreter's lock for moments.
+"""
 SWEEP_S = 0.05
 
 _log = log.get("sandbox")
@@ -290,7 +292,7 @@ class Burner:
             self._condition.notify()
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, 0, BURNER_NICE)
+        os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + BURNER_NICE)  # of this thread alone
         while True:
             with self._condition:
                 while not self._queue and not self._stopping:

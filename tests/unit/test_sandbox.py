@@ -17,6 +17,7 @@ from host.model.limits import LIMITS, MiB
 from host.sandbox.call import NO_STORAGE
 from host.sandbox.engine import SandboxError
 from host.sandbox.instance import ALARM, FETCH, INVOKE
+from host.sandbox.scheduler import BURNER_NICE
 from tests.kit import raw
 from tests.kit.until import wait_until
 
@@ -272,6 +273,27 @@ async def test_a_handler_has_no_storage() -> None:
     async with raw.probing() as room:
         outcome = await room.call("get", "k", storage=NO_STORAGE)
         assert (outcome.kind, outcome.message) == ("crashed", "only an actor has storage")
+
+
+def test_a_host_that_was_started_with_a_nice_value_runs_its_background_thread_below_it() -> None:
+    """What may raise a process's priority is given up at the start, so a fixed value would be refused there."""
+
+    async def burn() -> int:
+        async with raw.probing() as room:
+            assert (await room.call("burn", 50)).kind == "returned"
+            (burner,) = (one for one in threading.enumerate() if one.name == "burner" and one not in before)
+            assert burner.native_id is not None
+            return os.getpriority(os.PRIO_PROCESS, burner.native_id)
+
+    def run() -> None:
+        os.setpriority(os.PRIO_PROCESS, 0, 12)  # of this thread alone
+        found.append(asyncio.run(burn()))
+
+    before, found = set(threading.enumerate()), list[int]()
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert found == [12 + BURNER_NICE]
 
 
 async def _quiet(room: raw.Room) -> None:

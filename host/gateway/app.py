@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -204,15 +205,14 @@ class Gateway:
     async def _drain(self, receive: Receive) -> None:
         """Read and drop what the client still sends, so that it gets to reading the reply."""
         left = self._limits.drain_bytes_max
-        try:
-            while left > 0:
-                async with asyncio.timeout(self._limits.drain_idle_s):
-                    message = await receive()
-                if message["type"] != "http.request" or not message.get("more_body", False):
-                    return
-                left -= len(message.get("body", b""))
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.drain_wall_s):
+                while left > 0:
+                    async with asyncio.timeout(self._limits.drain_idle_s):
+                        message = await receive()
+                    if message["type"] != "http.request" or not message.get("more_body", False):
+                        return
+                    left -= len(message.get("body", b""))
 
 
 class _DisconnectWatch:

@@ -25,6 +25,7 @@ class EdgeLimits:
     keep_alive_s: float = 75.0
     drain_bytes_max: int = 64 * MiB
     drain_idle_s: float = 1.0
+    drain_wall_s: float = 30.0
     backlog: int = 2048
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -146,7 +148,7 @@ class Site:
         return [value for key, _, value in (line.partition(": ") for line in block.splitlines()) if key == name]
 
 
-LIMITED = EdgeLimits(head_bytes_max=16 * 1024, body_wall_s=0.2, drain_idle_s=0.3)
+LIMITED = EdgeLimits(head_bytes_max=16 * 1024, body_wall_s=0.2, drain_idle_s=0.3, drain_wall_s=0.5)
 
 
 @pytest.fixture(params=["uvicorn", "hypercorn"])
@@ -154,14 +156,14 @@ def edge_server(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-async def site(edge_server: str) -> AsyncIterator[Site]:
+@asynccontextmanager
+async def serving(edge_server: str, limits: EdgeLimits) -> AsyncIterator[Site]:
     site = Site()
     version = _version()
-    app = Gateway({LABEL: version}.get, site.fetch, "localhost", LIMITED)
+    app = Gateway({LABEL: version}.get, site.fetch, "localhost", limits)
     sock = listening_socket("127.0.0.1", 0)
     site.port = sock.getsockname()[1]
-    edge = (UvicornEdge if edge_server == "uvicorn" else HypercornEdge)(app, sock, LIMITED)
+    edge = (UvicornEdge if edge_server == "uvicorn" else HypercornEdge)(app, sock, limits)
     await edge.start()
     try:
         yield site
@@ -171,6 +173,12 @@ async def site(edge_server: str) -> AsyncIterator[Site]:
         for future in site.futures:
             future.cancel()
         await edge.stop(2.0)
+
+
+@pytest.fixture
+async def site(edge_server: str) -> AsyncIterator[Site]:
+    async with serving(edge_server, LIMITED) as site:
+        yield site
 
 
 @pytest.fixture
@@ -312,6 +320,48 @@ async def test_a_body_that_never_comes_is_408(client: Client) -> None:
     await client.send(f"POST / HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 5\r\n\r\nhe".encode())
     assert (await client.reply()).status == 408
     assert await client.ended()
+
+
+async def drip(client: Client, text: str) -> bytes:
+    """Send byte after byte for as long as the server listens; what it says until it closes. Raises TimeoutError."""
+    said = b""
+    async with asyncio.timeout(DEADLINE_S):
+        for byte in itertools.chain(text.encode(), itertools.repeat(ord("x"))):
+            with suppress(ConnectionError):
+                await client.send(bytes([byte]))
+            try:
+                piece = await asyncio.wait_for(client.reader.read(65536), 0.01)
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+            if not piece:
+                break
+            said += piece
+    return said
+
+
+async def test_a_head_that_comes_a_byte_at_a_time_has_its_time_and_is_refused(
+    edge_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hypercorn has no words for it: there the connection ends when it was idle for too long."""
+    monkeypatch.setattr("host.gateway.serve._TICK_S", 0.05)
+    limits = replace(LIMITED, head_wall_s=0.5, keep_alive_s=1.0)
+    async with serving(edge_server, limits) as site:
+        client, began = await site.client(), time.monotonic()
+        said = await drip(client, f"GET / HTTP/1.1\r\nhost: {HOST}\r\nx-slow: ")
+        assert time.monotonic() - began >= 0.5, "it had its time"
+        assert said.startswith(b"HTTP/1.1 408 ") if edge_server == "uvicorn" else said == b""
+        assert b"The headers did not arrive in 0.5 s." in said or edge_server == "hypercorn"
+        assert site.seen == []
+        assert (await (await site.client()).ask()).status == 200
+
+
+async def test_a_body_that_comes_a_byte_at_a_time_has_its_time_and_is_refused(client: Client) -> None:
+    began = time.monotonic()
+    said = await drip(client, f"POST / HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 100000\r\n\r\n")
+    assert time.monotonic() - began >= LIMITED.body_wall_s
+    assert said.startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize(

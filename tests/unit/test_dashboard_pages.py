@@ -14,7 +14,6 @@ import pytest
 from quart import Quart
 from quart.wrappers import Response
 
-from host.admin.app import create_admin_app
 from host.dashboard import sessions
 from host.dashboard.app import create_dashboard
 from host.dashboard.mount import WithDashboard
@@ -24,6 +23,7 @@ from host.registry.records import DEFAULT_TENANT, SCOPES, Scope
 from host.storage import keys
 from host.storage.records import ActorRecord
 from tests.unit.admin_kit import BACKUP, services_of
+from tests.unit.admin_kit import app_of as admin_app_of
 from tests.unit.registry_kit import Host
 from tests.unit.test_admin_access import CLAIMED, Claimants, Owned, furnish, stored
 
@@ -142,7 +142,7 @@ async def acme(host: Host) -> Owned:
 
 
 def app_of(host: Host, **arguments: Any) -> Quart:
-    return create_dashboard(create_admin_app(services_of(host)), host.clock, **arguments)
+    return create_dashboard(admin_app_of(services_of(host)), host.clock, **arguments)
 
 
 async def visitor_with(host: Host, tenant: str = "acme", scope: Scope = "admin") -> Visitor:
@@ -405,7 +405,7 @@ async def test_a_secrets_name_is_shown_and_its_value_is_on_no_page(host: Host, a
 
 
 async def test_a_browser_is_sent_to_the_dashboard_and_all_else_is_the_admin_api(host: Host, acme: Owned) -> None:
-    app = WithDashboard(create_admin_app(services_of(host)), host.clock)
+    app = WithDashboard(admin_app_of(services_of(host)), host.clock)
     transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://admin.test") as client:
         browser = await client.get("/", headers={"accept": "text/html,*/*;q=0.8"})

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from host import dns
-from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
 from host.model.errors import Conflict, ManifestError, NotFound, Unavailable
 from host.model.manifest import DOMAINS_MAX, manifest_from_json, manifest_to_json, parse_manifest
@@ -18,7 +17,7 @@ from host.registry.domains import RECORD
 from host.registry.records import DEFAULT_TENANT, FunctionRecord, Share, VersionRecord
 from host.registry.serving import Serving
 from tests.kit.dns import Records, dns_server
-from tests.unit.admin_kit import Api
+from tests.unit.admin_kit import Api, app_of
 from tests.unit.registry_kit import HEAD, Host, bundle, component, manifest
 
 SHOP, WWW = "shop.example.com", "www.example.org"
@@ -232,7 +231,7 @@ async def test_a_suspended_tenants_name_says_why_and_a_deleted_ones_is_free(
 
 async def test_names_are_listed_and_verified_over_the_api(host: Host, shop: FunctionRecord, records: Records) -> None:
     services = AdminServices(host.registry, host.publisher, url=lambda label: f"http://{label}", status=dict)
-    app = create_admin_app(services)
+    app = app_of(services)
     api = Api(app.test_client(), await host.registry.create_key(DEFAULT_TENANT, "ci", "tenant"))
     acme = Api(app.test_client(), await host.registry.create_key("acme", "ci", "tenant"))
     await api.ship("shop", bundle(claims(WWW, SHOP), component()))

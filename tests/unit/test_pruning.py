@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
 from host.model.errors import NotFound
 from host.model.keep import Keep
@@ -18,7 +17,7 @@ from host.registry.components import OLD_ARTIFACT_S
 from host.registry.deployments import HISTORY_MAX
 from host.registry.pruning import DAY_MS, SETTLED_MS
 from host.registry.records import DEFAULT_TENANT, FunctionRecord, Share, VersionRecord
-from tests.unit.admin_kit import Api
+from tests.unit.admin_kit import Api, app_of
 from tests.unit.registry_kit import Host, bundle, component, manifest
 
 LATER_S = (SETTLED_MS + 1) / 1000
@@ -229,7 +228,7 @@ async def test_artifacts_of_another_build_stay_for_a_while(host: Host, account: 
 
 async def test_pruning_over_the_api(host: Host, account: FunctionRecord) -> None:
     services = AdminServices(host.registry, host.publisher, url=lambda label: f"http://{label}", status=dict)
-    api = Api(create_admin_app(services).test_client(), await host.registry.create_key("default", "ci", "tenant"))
+    api = Api(app_of(services).test_client(), await host.registry.create_key("default", "ci", "tenant"))
     for note in "123":
         await ship(host, account, note)
     path, rule = "/functions/account/versions/prune", {"keep": 0, "days": 0}

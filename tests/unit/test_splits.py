@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
 from host.model.errors import Conflict, UsageError
 from host.model.ids import ActorId
@@ -23,7 +22,7 @@ from host.registry.records import DEFAULT_TENANT, FunctionRecord, Share, Version
 from host.registry.registry import Registry
 from host.registry.serving import Change, Serving
 from host.registry.split import Part, by_chance, of_actor
-from tests.unit.admin_kit import Api
+from tests.unit.admin_kit import Api, app_of
 from tests.unit.registry_kit import HEAD, Host, bundle, component, manifest
 
 ACTORS = [ActorId("acme", "Cart", f"cart-{number}") for number in range(20_000)]
@@ -157,7 +156,7 @@ async def account(host: Host) -> FunctionRecord:
 @pytest.fixture
 async def api(host: Host) -> Api:
     services = AdminServices(host.registry, host.publisher, url=lambda label: f"http://{label}", status=dict)
-    return Api(create_admin_app(services).test_client(), await host.registry.create_key("default", "ci", "tenant"))
+    return Api(app_of(services).test_client(), await host.registry.create_key("default", "ci", "tenant"))
 
 
 async def ship(host: Host, function: FunctionRecord, *actors: str, note: str = "") -> VersionRecord:

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from host.admin.app import create_admin_app
 from host.admin.services import AdminServices
 from host.model.errors import Conflict, NotFound, Unavailable
 from host.model.manifest import LIMIT_KEYS
 from host.model.quotas import OF_FUNCTION, Quotas
 from host.registry.deployments import HISTORY_MAX, history
 from host.registry.records import DEFAULT_TENANT, FunctionRecord, Share, VersionRecord, decode, encode
-from tests.unit.admin_kit import Api
+from tests.unit.admin_kit import Api, app_of
 from tests.unit.registry_kit import Host, bundle, component, manifest
 
 KEPT = 3
@@ -37,7 +36,7 @@ async def account(host: Host) -> FunctionRecord:
 @pytest.fixture
 async def api(host: Host) -> Api:
     services = AdminServices(host.registry, host.publisher, url=lambda label: f"http://{label}", status=dict)
-    return Api(create_admin_app(services).test_client(), await host.registry.create_key("default", "ci", "tenant"))
+    return Api(app_of(services).test_client(), await host.registry.create_key("default", "ci", "tenant"))
 
 
 async def ship(host: Host, function: FunctionRecord, *actors: str, note: str = "", ok: bool = True) -> VersionRecord:

@@ -1,6 +1,6 @@
 """Fixtures that all tests share: hosts of real rooms and real sockets, and functions shipped to them.
 
-Compiling a component takes a second, so tests that leave nothing behind use one host for the whole session (`shared`;
+Starting a host takes most of a second, so tests that leave nothing behind use one host for the whole session (`shared`;
 their module says `pytestmark = SESSION`, because a host lives in one event loop). Tests that need a host to
 themselves, or one with other settings, use `host` and `ship`.
 """
@@ -36,12 +36,17 @@ def config_in(folder: Path) -> ServeConfig:
     return ServeConfig(data_dir=folder / "data", listen=Address("127.0.0.1", 0), admin=Address("127.0.0.1", 0))
 
 
+def admin_of(host: server.Host, key: str = "") -> Admin:
+    """A client of its admin API, the operator's if no key is given."""
+    return Admin(host.control.admin_url, key or host.control.operator_key, host.control.config.compiled_dir)
+
+
 @asynccontextmanager
 async def shipping_to(host: server.Host) -> AsyncIterator[Ship]:
     """Each project is shipped at most once; the clients are closed at the end."""
     sites: dict[Path, Site] = {}
     async with AsyncExitStack() as stack:
-        admin = await stack.enter_async_context(Admin(host.control.admin_url, host.control.operator_key))
+        admin = await stack.enter_async_context(admin_of(host))
 
         async def ship(project: Path) -> Site:
             if project not in sites:
@@ -68,7 +73,7 @@ async def host(serve_config: ServeConfig) -> AsyncIterator[server.Host]:
 @pytest.fixture
 async def admin(host: server.Host) -> AsyncIterator[Admin]:
     """The operator's client of that host's admin API."""
-    async with Admin(host.control.admin_url, host.control.operator_key) as client:
+    async with admin_of(host) as client:
         yield client
 
 

@@ -26,7 +26,8 @@ from host.model.message import CallContext
 from host.model.version import Version
 from host.sandbox.component import Compiler
 from tests.conformance.runner import CONFORMANCE
-from tests.kit.raw import CACHE, RAW, build
+from tests.kit.artifacts import artifacts
+from tests.kit.raw import RAW, build
 from tests.kit.rooms import DEADLINE_S, TENANT, Rooms, compiled, open_rooms, version_of
 
 RIVAL = "rival"
@@ -107,7 +108,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    found = asyncio.run(Compiler(CACHE / "compiled").compile(build((RAW / "vault.js").read_text())))
+    found = asyncio.run(Compiler(artifacts()).compile(build((RAW / "vault.js").read_text())))
     compiled(READER)
     plain = version_of(READER)
     manifest = replace(plain.manifest, actors=(*plain.manifest.actors, ActorBinding("VAULT", "Vault")))

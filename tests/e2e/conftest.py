@@ -9,9 +9,8 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from host import server
-from tests.conftest import GUESTS, Ship
+from tests.conftest import GUESTS, Ship, admin_of
 from tests.kit import raw
-from tests.kit.admin import Admin
 from tests.kit.browser import a_browser
 from tests.kit.bundles import zip_of
 from tests.kit.http import Site
@@ -39,7 +38,7 @@ async def hostile(shared: Ship) -> Site:
 async def forger(shared_host: server.Host) -> AsyncIterator[Site]:
     """`tests/guests/raw/forger.js`: what a component without the SDK can do with the imports."""
     component = raw.build((raw.RAW / "forger.js").read_text())
-    async with Admin(shared_host.control.admin_url, shared_host.control.operator_key) as admin:
+    async with admin_of(shared_host) as admin:
         function = await admin.create("forger")
         manifest = MANIFEST.format(**function)
         await admin.deploy(

@@ -14,11 +14,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from tests.conftest import GUESTS, SESSION
-from tests.kit.admin import Admin
 from tests.kit.process import HostProcess
+from tests.kit.until import wait_until
 
 pytestmark = SESSION
 
@@ -45,7 +46,7 @@ class Tenant:
 
     def __init__(self, host: HostProcess, id: str, key: str) -> None:
         self.host, self.id, self.key = host, id, key
-        self.admin = Admin(host.admin_url, key)
+        self.admin = host.admin(key)
 
     async def ask(self, method: str, path: str, status: int = 200, **arguments: Any) -> Any:
         reply = await self.admin.http.request(method, f"/v1/{path}", **arguments)
@@ -360,6 +361,35 @@ async def test_what_a_reader_is_told_fits_the_terminal(tenant: Tenant) -> None:
     assert [one["name"] for one in json.loads(out)] == ["a"]
     out, _ = await tenant.cli("types")
     assert [line.split()[0] for line in out.splitlines()] == ["TYPE", "Account", "Probe"]
+
+
+async def test_instances_state_and_logs_say_of_actors_what_list_inspect_and_logs_do(tenant: Tenant) -> None:
+    await asyncio.gather(*(tenant.on(name, ["put", "k", name], ["put", "other", 1]) for name in ("a1", "a2", "b")))
+    with pytest.raises(AssertionError, match="no more paper"):
+        await tenant.on("a1", ["throw", "OutOfPaper", "no more paper"])
+    out, _ = await tenant.cli("instances", "Probe", "--prefix", "a")
+    assert [line.split()[:2] for line in out.splitlines()] == [["TYPE", "NAME"], ["Probe", "a1"], ["Probe", "a2"]]
+    out, _ = await tenant.cli("instances", "Probe", "--json")
+    assert [one["name"] for one in json.loads(out)] == ["a1", "a2", "b"]
+    out, _ = await tenant.cli("state", "Probe", "a1")
+    assert [line.split() for line in out.splitlines()] == [["KEY", "VALUE"], ["k", '"a1"'], ["other", "1"]]
+    out, _ = await tenant.cli("state", "Probe", "b", "--prefix", "k", "--json")
+    assert json.loads(out) == [{"key": "k", "value": "b"}]
+    _, err = await tenant.cli("state", "Probe", "nobody", code=1)
+    assert "There is no actor Probe 'nobody'" in err
+
+    async def logged() -> bool:
+        return "no more paper" in (await tenant.admin.http.get("/v1/functions/actors/logs")).text
+
+    await wait_until(logged, "the line of the error")
+    out, _ = await tenant.cli("logs", "Probe", "a1", "--json")
+    assert {line["instance"] for line in json.loads(out)} == {"Probe/a1"}
+    out, _ = await tenant.cli("logs", "Probe", "a1", "--level", "error")
+    assert "OutOfPaper: no more paper" in out
+    out, _ = await tenant.cli("logs", "Probe", "a2", "--level", "error")
+    assert out == ""
+    _, err = await tenant.cli("logs", "Nobody", "a", code=1)
+    assert "No function owns the actor type 'Nobody'." in err
 
 
 async def test_actors_can_be_mended_when_nothing_serves_them_any_more(tenant: Tenant) -> None:

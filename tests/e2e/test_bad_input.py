@@ -14,7 +14,7 @@ import pytest_asyncio
 import wasmtime
 
 from host import server
-from tests.conftest import GUESTS, SESSION, Ship
+from tests.conftest import GUESTS, SESSION, Ship, admin_of
 from tests.kit.admin import Admin, ShipFailed
 from tests.kit.bundles import component_of, manifest_text, zip_of
 from tests.kit.http import Site
@@ -48,7 +48,7 @@ async def echo(shared: Ship) -> Site:
 @pytest_asyncio.fixture(loop_scope="session")
 async def operator(shared_host: server.Host, echo: Site) -> Any:
     """The admin API; whatever a test does to `echo` with it, `echo` must still serve its one version afterwards."""
-    async with Admin(shared_host.control.admin_url, shared_host.control.operator_key) as admin:
+    async with admin_of(shared_host) as admin:
         yield admin
         assert (await echo.post("/text", content="still here")).text == "still here"
         assert (await admin.function("echo"))["version"] == 1
@@ -130,7 +130,7 @@ async def test_all_three_mistakes_of_a_manifest_are_named(operator: Admin) -> No
 
 async def test_a_wrong_key_is_refused_for_everything(operator: Admin, shared_host: server.Host) -> None:
     for key in ("x", "wrong", shared_host.control.operator_key[:-1], shared_host.control.operator_key + "x"):
-        async with Admin(shared_host.control.admin_url, key) as stranger:
+        async with admin_of(shared_host, key) as stranger:
             replies = [
                 await stranger.http.get("/v1/status"),
                 await stranger.http.get("/v1/functions/echo"),

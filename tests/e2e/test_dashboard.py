@@ -15,7 +15,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from host import server
-from tests.conftest import FUNCTIONS, GUESTS, SESSION
+from tests.conftest import FUNCTIONS, GUESTS, SESSION, admin_of
 from tests.kit.admin import Admin, Shipped
 from tests.kit.browser import EVIL, PICTURES, WIDE, chromium, photograph, sign_in, signed_in
 from tests.kit.bundles import bundle_of
@@ -81,14 +81,14 @@ async def site(shared_host: server.Host) -> AsyncIterator[Site]:
     chromium()  # before all the work: skips
     control, keys = shared_host.control, {}
     async with (
-        Admin(control.admin_url, control.operator_key) as operator,
+        admin_of(shared_host) as operator,
         httpx.AsyncClient(trust_env=False, timeout=60) as calls,
     ):
         await ask(operator, "POST", "/v1/tenants", json={"id": "acme"})
         for scope in ("read", "deploy", "admin"):
             body = {"name": f"{scope} {EVIL[:40]}", "scope": scope}
             keys[scope] = (await ask(operator, "POST", "/v1/tenants/acme/keys", json=body))["key"]
-        async with Admin(control.admin_url, keys["admin"]) as admin:
+        async with admin_of(shared_host, keys["admin"]) as admin:
             account = await admin.ship(FUNCTIONS / "account")
             observed = await admin.ship(GUESTS / "observed")
             await admin.deploy(observed.id, bundle_of(GUESTS / "observed", observed.id, observed.name))

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from host import server
-from tests.conftest import SESSION
+from tests.conftest import SESSION, admin_of
 from tests.kit.admin import Admin, Shipped
 from tests.kit.bundles import bundle_of
 from tests.kit.http import Site
@@ -40,11 +40,11 @@ _tenants = itertools.count(1)
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def admin(shared_host: server.Host) -> AsyncIterator[Admin]:
-    """A tenant for each test. Its function stays, so that the next one's need not be compiled again."""
+    """A tenant for each test."""
     tenant = f"deploys-{next(_tenants)}"
     await shared_host.control.registry.create_tenant(tenant)
     key = await shared_host.control.registry.create_key(tenant, "ci", "tenant")
-    async with Admin(shared_host.control.admin_url, key) as client:
+    async with admin_of(shared_host, key) as client:
         yield client
 
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from host import server
-from tests.conftest import config_in
-from tests.kit.admin import Admin
+from tests.conftest import admin_of, config_in
 from tests.kit.bundles import bundle_of
 from tests.kit.dns import dns_server
 from tests.kit.http import Site
@@ -23,7 +22,7 @@ async def test_requests_to_a_verified_name_reach_the_function(tmp_path: Path) ->
     async with (
         dns_server() as records,
         server.running(replace(config_in(tmp_path), dns=records.address)) as host,
-        Admin(host.control.admin_url, host.control.operator_key) as admin,
+        admin_of(host) as admin,
     ):
         made = await admin.create("shop")
         await admin.deploy(made["id"], bundle_of(project, made["id"], made["name"]))

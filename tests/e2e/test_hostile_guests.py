@@ -13,8 +13,7 @@ from host import server
 from host.actors.actor import LEFT_OPEN
 from host.model.ids import ActorId
 from host.model.limits import LIMITS
-from tests.conftest import GUESTS, SESSION
-from tests.kit.admin import Admin
+from tests.conftest import GUESTS, SESSION, admin_of
 from tests.kit.http import Site
 from tests.kit.logs import lines_of
 
@@ -37,7 +36,7 @@ async def other_tenant(shared_host: server.Host) -> AsyncIterator[Site]:
     """The very same function, shipped by somebody else."""
     await shared_host.control.registry.create_tenant("beside-hostile")
     key = await shared_host.control.registry.create_key("beside-hostile", "ci", "tenant")
-    async with Admin(shared_host.control.admin_url, key) as admin:
+    async with admin_of(shared_host, key) as admin:
         site = Site(shared_host.control.listen_url, (await admin.ship(GUESTS / "hostile")).host)
         yield site
         await site.close()
@@ -172,7 +171,7 @@ async def test_a_body_too_deep_to_be_read_harms_its_own_request_only(shared_host
         assert reply.status_code in (500, 503), reply.text
         assert (await hostile.post("/parse", content="[[]]")).json() == {"value": "object"}
     key = shared_host.control.operator_key
-    async with Admin(shared_host.control.admin_url, key) as admin:  # the host's own parser
+    async with admin_of(shared_host, key) as admin:  # the host's own parser
         reply = await admin.http.post("/v1/functions", content="[" * 30_000)
         assert (reply.status_code, reply.json()["errors"][0]["code"]) == (400, "bad_request")
 

@@ -12,8 +12,7 @@ import pytest
 import pytest_asyncio
 
 from host import server
-from tests.conftest import FUNCTIONS, SESSION
-from tests.kit.admin import Admin
+from tests.conftest import FUNCTIONS, SESSION, admin_of
 from tests.kit.http import Site
 
 pytestmark = [SESSION, pytest.mark.alone]
@@ -75,7 +74,7 @@ def shown(what: str, seconds: list[float]) -> str:
 async def neighbour(shared_host: server.Host, summary: list[str]) -> AsyncIterator[Neighbour]:
     await shared_host.control.registry.create_tenant("neighbour")
     key = await shared_host.control.registry.create_key("neighbour", "ci", "tenant")
-    async with Admin(shared_host.control.admin_url, key) as admin:
+    async with admin_of(shared_host, key) as admin:
         site = Site(shared_host.control.listen_url, (await admin.ship(FUNCTIONS / "account")).host)
     found = Neighbour(site)
     await found.latencies()  # the first ones find nothing warm

@@ -12,7 +12,7 @@ import pytest
 from host import server
 from host.cli.commands.logs import shown
 from host.config import ServeConfig
-from tests.conftest import GUESTS, Ship, shipping_to
+from tests.conftest import GUESTS, Ship, admin_of, shipping_to
 from tests.kit.admin import Admin
 from tests.kit.http import Site
 from tests.kit.until import wait_until
@@ -144,7 +144,7 @@ async def test_lines_outlive_the_host(serve_config: ServeConfig) -> None:
         await (await ship(GUESTS / "observed")).get("/say?text=kept")
     async with (
         server.running(serve_config) as again,
-        Admin(again.control.admin_url, again.control.operator_key) as admin,
+        admin_of(again) as admin,
     ):
         lines = await read(admin)
         assert [line.get("text") for line in lines] == ["kept", None]
@@ -160,7 +160,7 @@ async def test_a_share_of_the_invocations_has_lines_and_each_failed_one(serve_co
             for path in ("/", "/", "/", "/", "/", "/", "/", "/", "/throw"):
                 await site.get(path)
             host.hand_on()
-            async with Admin(host.control.admin_url, host.control.operator_key) as admin:
+            async with admin_of(host) as admin:
                 assert len(await read(admin, type="invocation")) == kept
                 assert len(await read(admin, type="error")) == 1
 

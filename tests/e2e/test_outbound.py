@@ -18,9 +18,8 @@ import pytest
 import pytest_asyncio
 
 from host import server
-from tests.conftest import GUESTS, config_in, shipping_to
+from tests.conftest import GUESTS, admin_of, config_in, shipping_to
 from tests.guests.outbound.origin import ADDRESS, Origin, serving
-from tests.kit.admin import Admin
 from tests.kit.bundles import component_of, manifest_text, zip_of
 from tests.kit.http import Site
 
@@ -81,7 +80,7 @@ async def origin() -> AsyncIterator[Origin]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def run(host: server.Host, origin: Origin) -> AsyncIterator[Run]:
     """`await run(code)` is what the code returns in a guest; ORIGIN in it is `http://api.test:PORT`, PORT the port."""
-    async with Admin(host.control.admin_url, host.control.operator_key) as admin:
+    async with admin_of(host) as admin:
         function = await admin.create("open")
         text = manifest_text(PROJECT).replace('name = "outbound"', 'name = "open"', 1)
         text += f'\n[edge_compute]\nfunc_id = "{function["id"]}"\nfunc_name = "open"\n'

@@ -13,8 +13,7 @@ import pytest_asyncio
 
 from host import server
 from host.model.limits import HOST_LIMITS
-from tests.conftest import GUESTS, SESSION, config_in
-from tests.kit.admin import Admin
+from tests.conftest import GUESTS, SESSION, admin_of, config_in
 from tests.kit.http import Site
 from tests.kit.until import wait_until
 
@@ -33,7 +32,7 @@ async def crowded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ser
 @asynccontextmanager
 async def tenant(host: server.Host, name: str, project: Path) -> AsyncIterator[Site]:
     await host.control.registry.create_tenant(name)
-    async with Admin(host.control.admin_url, await host.control.registry.create_key(name, "ci", "tenant")) as admin:
+    async with admin_of(host, await host.control.registry.create_key(name, "ci", "tenant")) as admin:
         site = Site(host.control.listen_url, (await admin.ship(project)).host)
         yield site
         await site.close()

@@ -18,7 +18,6 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import FUNCTIONS, GUESTS, SESSION
-from tests.kit.admin import Admin
 from tests.kit.http import Site
 from tests.kit.process import HostProcess
 from tests.kit.until import wait_until
@@ -69,7 +68,7 @@ async def sites(process: HostProcess) -> AsyncIterator[Sites]:
         async with process.admin() as operator:
             (await operator.http.post("/v1/tenants", json={"id": tenant})).raise_for_status()
             made = await operator.http.post(f"/v1/tenants/{tenant}/keys", json={"name": "ci", "scope": "deploy"})
-        async with Admin(process.admin_url, made.raise_for_status().json()["key"]) as admin:
+        async with process.admin(made.raise_for_status().json()["key"]) as admin:
             found.append(Site(f"http://127.0.0.1:{process.port}", (await admin.ship(project)).host))
     yield Sites(process, *found)
     for site in found:

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from host import server
-from tests.conftest import GUESTS, SESSION
+from tests.conftest import GUESTS, SESSION, admin_of
 from tests.kit.admin import Admin, ShipFailed, Shipped
 from tests.kit.bundles import bundle_of
 from tests.kit.http import Site
@@ -38,10 +38,9 @@ _numbers = itertools.count(1)
 
 @asynccontextmanager
 async def new_tenant(host: server.Host) -> AsyncIterator[Tenant]:
-    """What it ships stays, so that the next one's components need not be compiled again."""
     name = f"sharing-{next(_numbers)}"
     await host.control.registry.create_tenant(name)
-    async with Admin(host.control.admin_url, await host.control.registry.create_key(name, "ci", "tenant")) as admin:
+    async with admin_of(host, await host.control.registry.create_key(name, "ci", "tenant")) as admin:
         tenant = Tenant(host, admin)
         yield tenant
         for site in tenant.sites:

@@ -46,7 +46,7 @@ async def put_secret(admin: Admin, value: str) -> None:
 
 
 async def test_a_secret_is_where_it_is_read_and_nowhere_else(process: HostProcess, tmp_path: Path) -> None:
-    async with Admin(process.admin_url, await new_tenant(process, "acme")) as admin:
+    async with process.admin(await new_tenant(process, "acme")) as admin:
         await put_secret(admin, VALUE)
         site = Site(f"http://127.0.0.1:{process.port}", (await admin.ship(SECRETIVE)).host)
         assert (await site.get("/secret")).json() == VALUE
@@ -84,7 +84,7 @@ async def test_a_secret_is_where_it_is_read_and_nowhere_else(process: HostProces
 
 
 async def test_a_suspended_tenant_answers_503_and_goes_on_where_it_was(process: HostProcess) -> None:
-    async with Admin(process.admin_url, await new_tenant(process, "acme")) as admin, process.admin() as operator:
+    async with process.admin(await new_tenant(process, "acme")) as admin, process.admin() as operator:
         site = Site(f"http://127.0.0.1:{process.port}", (await admin.ship(SECRETIVE)).host)
         assert (await site.post("/a")).json() == 1
         (await operator.http.post("/v1/tenants/acme/suspend")).raise_for_status()
@@ -100,7 +100,7 @@ async def test_a_suspended_tenant_answers_503_and_goes_on_where_it_was(process: 
 
 async def test_a_tenant_that_is_deleted_leaves_nothing_to_the_next_one_of_its_name(process: HostProcess) -> None:
     for _ in range(2):
-        async with Admin(process.admin_url, await new_tenant(process, "acme")) as admin, process.admin() as operator:
+        async with process.admin(await new_tenant(process, "acme")) as admin, process.admin() as operator:
             site = Site(f"http://127.0.0.1:{process.port}", (await admin.ship(SECRETIVE)).host)
             assert [(await site.post(f"/{name}")).json() for name in NAMES] == [1] * len(NAMES)
             waiting = (await admin.http.get("/v1/alarms?state=waiting")).json()["alarms"]
@@ -109,12 +109,12 @@ async def test_a_tenant_that_is_deleted_leaves_nothing_to_the_next_one_of_its_na
             assert (await site.post("/a")).status_code == 404
             assert (await admin.http.get("/v1/whoami")).status_code == 401
             await site.close()
-    async with Admin(process.admin_url, await new_tenant(process, "acme")) as admin:
+    async with process.admin(await new_tenant(process, "acme")) as admin:
         assert (await admin.http.get("/v1/alarms?state=waiting")).json()["alarms"] == []
 
 
 async def test_without_its_key_a_host_says_what_to_do_and_does_not_start(process: HostProcess) -> None:
-    async with Admin(process.admin_url, await new_tenant(process, "acme")) as admin:
+    async with process.admin(await new_tenant(process, "acme")) as admin:
         await put_secret(admin, VALUE)
     assert await asyncio.to_thread(process.stop) == 0
     kept = process.data.parent / "kept.key"

@@ -29,15 +29,17 @@ class Visitor:
         self._port, self._host = port, host
         self._context = AUTHORITY.client()
         self.serials: list[int] = []
+        self.asked = 0
 
-    async def ask(self, name: str) -> str:
+    async def ask(self, name: str, path: str = "/request") -> str:
         """The reply, head and body; notes the certificate. Raises OSError, ssl.SSLError."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._context, server_hostname=name)
         try:
             connection: ssl.SSLObject = writer.get_extra_info("ssl_object")
             found = connection.getpeercert(binary_form=True)
             assert found is not None
-            writer.write(f"GET /request HTTP/1.1\r\nhost: {self._host}\r\nconnection: close\r\n\r\n".encode())
+            writer.write(f"GET {path} HTTP/1.1\r\nhost: {self._host}\r\nconnection: close\r\n\r\n".encode())
+            self.asked += 1
             reply = (await asyncio.wait_for(reader.read(), 30)).decode()
             self.serials.append(x509.load_der_x509_certificate(found).serial_number)
             return reply
@@ -86,12 +88,17 @@ async def test_certificates_are_chosen_by_name_and_replaced_without_a_failed_req
 
         clients = [asyncio.create_task(keep_asking()) for _ in range(CLIENTS)]
         await wait_until(lambda: len(visitor.serials) > CLIENTS, "replies with the old certificate")
+        patient = Visitor(port, shipped.host)
+        begun = [asyncio.create_task(patient.ask("b.example.com", "/slow?ms=2000")) for _ in range(CLIENTS)]
+        await wait_until(lambda: patient.asked == CLIENTS, "slow requests to be under way")
         done = await asyncio.to_thread(reload, host)
         assert (done.returncode, done.stdout) == (0, "2 workers replaced\n"), done.stderr
         before = len(visitor.serials)
         await wait_until(lambda: len(visitor.serials) > before + 2 * CLIENTS, "replies with the new certificate")
         going = False
         await asyncio.gather(*clients)
+        assert [reply[-4:] for reply in await asyncio.gather(*begun)] == ["slow"] * CLIENTS
+        assert set(patient.serials) == {second}
         assert (visitor.serials[0], set(visitor.serials[before + CLIENTS :])) == (second, {third})
         assert not pids & set(host.workers().values())
     finally:

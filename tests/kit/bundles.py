@@ -11,17 +11,16 @@ import io
 import os
 import shutil
 import subprocess
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from host.model.manifest import Manifest, parse_manifest
+from tests.kit.artifacts import CACHE, making
 
 ROOT = Path(__file__).resolve().parents[2]
 SDK = ROOT / "guest_sdk" / "typescript"
 WIT = ROOT / "guest_sdk" / "wit"
-CACHE = Path(tempfile.gettempdir()) / f"tenure-components-{os.getuid()}"
 
 _NOT_SOURCES = {"node_modules", "dist", "build", ".tenure", "test", "tests", "__pycache__"}
 _BUILD_DEADLINE_S = 180.0
@@ -44,7 +43,13 @@ def component_of(project: Path) -> Path:
     target = CACHE / f"{project.name}-{key[:32]}.wasm"
     if target.is_file():
         return target
-    CACHE.mkdir(mode=0o700, exist_ok=True)
+    with making(target) as missing:
+        if missing:
+            _build(project, target)
+    return target
+
+
+def _build(project: Path, target: Path) -> None:
     fresh = target.with_suffix(f".{os.getpid()}.wasm")
     command = [_node(), str(SDK / "build.mjs"), "--project", str(project), "--out", str(fresh)]
     command += ["--main", manifest_of(project).main]
@@ -52,12 +57,12 @@ def component_of(project: Path) -> Path:
     if done.returncode != 0:
         raise AssertionError(f"building {project.name} failed:\n{done.stdout}\n{done.stderr}")
     os.replace(fresh, target)
-    return target
+    fresh.with_name(f"{fresh.name}.map").unlink()  # it is in the component as well
 
 
-def bundle_of(project: Path, function_id: str, function_name: str) -> bytes:
-    """The project as one function's bundle."""
-    text = manifest_text(project)
+def bundle_of(project: Path, function_id: str, function_name: str, extra: str = "") -> bytes:
+    """The project as one function's bundle, with more lines of TOML in its manifest."""
+    text = manifest_text(project) + extra
     if "[edge_compute]" not in text:
         text += f'\n[edge_compute]\nfunc_id = "{function_id}"\nfunc_name = "{function_name}"\n'
     return zip_of({"tenure.toml": text.encode(), "component.wasm": component_of(project).read_bytes()})

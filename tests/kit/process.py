@@ -127,8 +127,9 @@ class HostProcess:
     def admin_url(self) -> str:
         return f"http://127.0.0.1:{self.admin_port}"
 
-    def admin(self) -> Admin:
-        return Admin(self.admin_url, self.key)
+    def admin(self, key: str = "") -> Admin:
+        """A client of its admin API, the operator's if no key is given."""
+        return Admin(self.admin_url, key or self.key, self.data / "compiled")
 
     def start(self) -> float:
         """Start and wait until the admin API answers. Returns the seconds it took."""

@@ -33,6 +33,7 @@ from host.sandbox.library import Library
 from host.sandbox.outcome import Outcome
 from host.sandbox.ports import Refusal, Storage
 from host.sandbox.scheduler import Scheduler
+from tests.kit.artifacts import artifacts, making
 
 ROOT = Path(__file__).resolve().parents[2]
 RAW = ROOT / "tests" / "guests" / "raw"
@@ -49,7 +50,13 @@ def build(source: str, wit: str | None = None) -> Path:
     target = CACHE / f"{key}.wasm"
     if target.is_file():
         return target
-    CACHE.mkdir(mode=0o700, exist_ok=True)
+    with making(target) as missing:
+        if missing:
+            _build(source, wit, script, target)
+    return target
+
+
+def _build(source: str, wit: str, script: Path, target: Path) -> None:
     node = shutil.which("node")
     assert node is not None, "building guests needs Node.js 20 or newer on the PATH"
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
@@ -61,7 +68,6 @@ def build(source: str, wit: str | None = None) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_DEADLINE_S)
         assert done.returncode == 0, f"the guest does not build:\n{done.stdout}\n{done.stderr}"
         os.replace(work / "guest.wasm", target)
-    return target
 
 
 def probe() -> Path:
@@ -71,7 +77,7 @@ def probe() -> Path:
 
 async def artifact_of(wasm: Path) -> str:
     """`wasm` compiled, from the cache that all sessions share."""
-    return str((await Compiler(CACHE / "artifacts").compile(wasm)).artifact)
+    return str((await Compiler(artifacts()).compile(wasm)).artifact)
 
 
 class DictStorage:

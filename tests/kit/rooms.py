@@ -41,7 +41,8 @@ from host.storage.memory import MemoryEngine
 from host.storage.ports import Engine, Scanned, Write
 from host.telemetry.batch import decode_batch
 from host.telemetry.recorder import Recorder
-from tests.kit.bundles import CACHE, ROOT, component_of, manifest_of
+from tests.kit.artifacts import artifacts
+from tests.kit.bundles import ROOT, component_of, manifest_of
 from tests.kit.until import wait_until
 
 GUEST = ROOT / "tests" / "guests" / "actors"
@@ -54,7 +55,7 @@ _numbers = itertools.count(1)
 @functools.cache
 def compiled(project: Path) -> Compiled:
     """The project's component, built and compiled once. Not to be called from a running loop."""
-    compiler = Compiler(CACHE / "compiled")
+    compiler = Compiler(artifacts())
     return asyncio.run(compiler.compile(component_of(project)))
 
 

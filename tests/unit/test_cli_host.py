@@ -42,6 +42,23 @@ func_name = "account"
 """
 
 
+DEV_SOURCE = """\
+interface Asked { readonly of: number }
+
+function deep(asked: Asked): Response {
+  throw new RangeError(`${asked.of} is too deep`);
+}
+
+export default {
+  fetch(req: Request): Response {
+    console.log("asked");
+    const of: string | null = new URL(req.url).searchParams.get("of");
+    return of === null ? new Response("one") : deep({ of: Number(of) });
+  },
+};
+"""
+
+
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TENURE_")}
@@ -126,14 +143,14 @@ async def read_until(process: Process, *words: str) -> str:
     raise AssertionError(f"it ended without any of {words}:\n{seen}")
 
 
-async def test_dev_serves_what_was_saved_last_and_a_mistake_changes_nothing(
+async def test_dev_serves_what_was_saved_last_shows_where_it_threw_and_a_mistake_changes_nothing(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
     project = tmp_path / "hello"
     (project / "src").mkdir(parents=True)
-    (project / "telnyx.toml").write_text('name = "hello"\nmain = "src/index.js"\ncompatibility_date = "2026-05-01"\n')
-    source = project / "src" / "index.js"
-    text = 'export default { fetch() { console.log("asked"); return new Response("one"); } };\n'
+    (project / "telnyx.toml").write_text('name = "hello"\nmain = "src/index.ts"\ncompatibility_date = "2026-05-01"\n')
+    source = project / "src" / "index.ts"
+    text = DEV_SOURCE
     source.write_text(text)
     use_installed_packages(project)
     process = await asyncio.create_subprocess_exec(
@@ -153,12 +170,16 @@ async def test_dev_serves_what_was_saved_last_and_a_mistake_changes_nothing(
         assert "handler: asked" in await read_until(process, "asked")
 
         source.write_text("export default {")
-        assert "src/index.js:1:" in await read_until(process, "goes on serving")
+        assert "src/index.ts:1:" in await read_until(process, "goes on serving")
         assert await asyncio.to_thread(call, url, "GET", "/") == "one"
 
         source.write_text(text.replace("one", "two"))
         await read_until(process, "deployed in")
         assert await asyncio.to_thread(call, url, "GET", "/") == "two"
+        assert "too deep" not in await asyncio.to_thread(call, url, "GET", "/deep?of=3")
+        said = await read_until(process, "index.ts:4:")
+        assert "RangeError: 3 is too deep" in said
+        assert "at deep (src/index.ts:4:" in said, "not a place in what the compiler made of it"
         assert "func_id" not in (project / "telnyx.toml").read_text()
 
         process.send_signal(signal.SIGINT)

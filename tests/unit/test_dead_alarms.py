@@ -21,8 +21,7 @@ from host.actors.alarms import RETRIES_MAX, RETRY_FIRST_MS
 from host.model.clock import ManualClock
 from host.model.ids import ActorId
 from host.storage import keys
-from tests.conftest import GUESTS, SESSION, config_in
-from tests.kit.admin import Admin
+from tests.conftest import GUESTS, SESSION, admin_of, config_in
 from tests.kit.http import Site
 from tests.kit.until import wait_until
 
@@ -37,7 +36,7 @@ class World:
 
     def __init__(self, host: server.Host, clock: ManualClock, tenant: str, key: str) -> None:
         self.host, self.clock, self.tenant, self.key = host, clock, tenant, key
-        self.admin = Admin(host.control.admin_url, key)
+        self.admin = admin_of(host, key)
         self.http = self.admin.http
 
     async def ship(self) -> Site:

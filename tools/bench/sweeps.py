@@ -192,7 +192,7 @@ async def _tenants(bench: Bench, numbers: range, manifest: str, component: bytes
             (await operator.http.post("/v1/tenants", json={"id": name})).raise_for_status()
             made = await operator.http.post(f"/v1/tenants/{name}/keys", json={"name": "bench"})
             made.raise_for_status()
-            async with Admin(bench.host.admin_url, made.json()["key"]) as admin:
+            async with bench.host.admin(made.json()["key"]) as admin:
                 function = await admin.create("hello", actor=False)
                 text = f'{manifest}\n[edge_compute]\nfunc_id = "{function["id"]}"\nfunc_name = "hello"\n'
                 await admin.deploy("hello", zip_of({"tenure.toml": text.encode(), "component.wasm": component}))

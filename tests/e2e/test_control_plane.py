@@ -17,7 +17,7 @@ from host.model.clock import ManualClock
 from host.model.keep import Keep
 from host.registry.pruning import SETTLED_MS
 from host.registry.upkeep import EVERY_S
-from tests.conftest import FUNCTIONS, config_in
+from tests.conftest import FUNCTIONS, admin_of, config_in
 from tests.kit.admin import Admin, Json
 from tests.kit.bundles import bundle_of, component_of, manifest_text, zip_of
 from tests.kit.http import Site
@@ -99,7 +99,7 @@ async def test_functions_behind_a_proxy_and_their_share_of_the_storage(tmp_path:
 async def test_old_versions_go_by_the_hosts_rule_while_the_function_answers(tmp_path: Path) -> None:
     clock = ManualClock()
     config = replace(config_in(tmp_path), keep=Keep(versions=1, days=0))
-    async with server.running(config, clock) as host, Admin(host.control.admin_url, host.control.operator_key) as admin:
+    async with server.running(config, clock) as host, admin_of(host) as admin:
         made = await admin.create("deploys")
         site = Site(host.control.listen_url, urlsplit(made["url"]).netloc)
         digests = []

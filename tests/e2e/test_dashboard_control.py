@@ -17,7 +17,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from host import server
-from tests.conftest import GUESTS, SESSION, config_in
+from tests.conftest import GUESTS, SESSION, admin_of, config_in
 from tests.kit.admin import Admin
 from tests.kit.browser import EVIL, PICTURES, chromium, photograph, signed_in
 from tests.kit.bundles import component_of, manifest_text, zip_of
@@ -71,13 +71,13 @@ async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
     async with (
         dns_server() as records,
         server.running(replace(config_in(folder), dns=records.address)) as host,
-        Admin(host.control.admin_url, host.control.operator_key) as operator,
+        admin_of(host) as operator,
     ):
         await send(operator, "POST", "/v1/tenants", {"id": "initech"})
         for scope in ("read", "deploy", "admin"):
             body = {"name": f"{scope} {EVIL[:40]}", "scope": scope}
             keys[scope] = (await send(operator, "POST", "/v1/tenants/initech/keys", body))["key"]
-        async with Admin(host.control.admin_url, keys["admin"]) as admin:
+        async with admin_of(host, keys["admin"]) as admin:
             await furnish(admin, host.control.listen_url)
             await send(operator, "PATCH", "/v1/tenants/initech/quotas", {"functions": 1, "storage_mb": 1.5})
             dashboard = f"{host.control.admin_url}/dashboard"

@@ -41,7 +41,7 @@ def prune(name: str, numbers: Sequence[int]) -> str:
 
 def rule(name: str, kept: Mapping[str, float]) -> str:
     stay = f"the newest {kept['keep']:g}, and what served within {kept['days']:g} days"
-    return f"Let old versions of {name} go by themselves? All but {stay} are removed now, and from now on."
+    return f"Let old versions of {name} go by themselves? From now on all but {stay} are removed."
 
 
 def delete_secret(name: str, used_by: Sequence[str]) -> str:

@@ -144,7 +144,7 @@ async def test_a_rule_is_asked_set_and_cleared(host: Host, shop: FunctionRecord)
     visitor = await visitor_with(host)
     form = {"keep": "2", "days": "0.5"}
     asked = await text_of(visitor, "/functions/shop/versions/rule", 200, **form)
-    assert "All but the newest 2, and what served within 0.5 days are removed now, and from now on." in asked
+    assert "From now on all but the newest 2, and what served within 0.5 days are removed." in asked
     assert "Clear the rule" not in await visitor.get("/functions/shop/versions/prune")
     assert (await visitor.post("/functions/shop/versions/rule", confirmed="yes", **form)).status_code == 303
     page = await visitor.get("/functions/shop/versions/prune")

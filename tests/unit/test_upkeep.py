@@ -14,6 +14,7 @@ from host.model.keep import Keep
 from host.registry.pruning import DAY_MS, SETTLED_MS
 from host.registry.records import DEFAULT_TENANT, FunctionRecord, Share, VersionRecord
 from host.registry.upkeep import EVERY_S, Upkeep
+from tests.kit.rooms import Disk
 from tests.unit.admin_kit import Api, api_of
 from tests.unit.registry_kit import Host, bundle, component, manifest
 
@@ -204,3 +205,21 @@ def test_the_hosts_rule_is_of_flags_before_the_environment_and_none_unless_someb
     for wrong in ({"TENURE_KEEP_DAYS": "-1"}, {"TENURE_KEEP_VERSIONS": "0"}, {"TENURE_KEEP_VERSIONS": "2000"}):
         with pytest.raises(ValueError, match=r"0|most"):
             keep_rule(environ=wrong)
+
+
+async def test_what_the_disk_refuses_is_still_there_and_goes_an_hour_later(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    disk = host.engine = Disk(host.engine)
+    kept = Kept(await host.start())
+    account = await host.registry.create_function(DEFAULT_TENANT, "account")
+    for note in "123":
+        await kept.ship(account, note)
+    await kept.rule(ONE)
+    disk.write_error = OSError("disk full")
+    await kept.upkeep.idle()
+    assert (kept.there(account), kept.said) == ([1, 2, 3], [])
+    disk.write_error = None
+    await kept.later(EVERY_S)
+    assert kept.there(account) == [2, 3]
+    await kept.upkeep.close()
+    await host.stop()

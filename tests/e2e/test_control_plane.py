@@ -19,7 +19,7 @@ from host.registry.pruning import SETTLED_MS
 from host.registry.upkeep import EVERY_S
 from tests.conftest import FUNCTIONS, admin_of, config_in
 from tests.kit.admin import Admin, Json
-from tests.kit.bundles import bundle_of, component_of, manifest_text, zip_of
+from tests.kit.bundles import bundle_of
 from tests.kit.http import Site
 from tests.kit.logs import lines_of
 from tests.kit.process import HostProcess
@@ -65,9 +65,8 @@ async def test_functions_behind_a_proxy_and_their_share_of_the_storage(tmp_path:
             assert status["functions_url"] == "https://NAME-ID.fns.example.com:8443"
             assert f"Functions  {status['functions_url']}\n" in process.log.read_text()
 
-            text = f"{manifest_text(ACCOUNT)}\n[limits]\nstorage_mb = {MOST_MB}\n"
-            component = component_of(ACCOUNT).read_bytes()
-            await admin.deploy(made["id"], zip_of({"tenure.toml": text.encode(), "component.wasm": component}))
+            share = f"\n[limits]\nstorage_mb = {MOST_MB}\n"
+            await admin.deploy(made["id"], bundle_of(ACCOUNT, made["id"], made["name"], share))
             site = Site(f"http://127.0.0.1:{process.port}", host)
             try:
                 replies = [await site.post(f"/accounts/b{number}/deposit", json={"amount": 1}) for number in range(20)]

@@ -14,12 +14,13 @@ from typing import Any
 
 from host.config import worker_count
 from tools.bench.load import LoadGenerator
-from tools.bench.report import Results, medians, table
-from tools.bench.subjects import Subject, Tenure, Workerd
+from tools.bench.report import Results, medians, page, table
+from tools.bench.subjects import ROOT, Subject, Tenure, Workerd
 from tools.bench.workloads import Plan, Repetition, WrongAnswer
-from tools.machine import Origin, origin
+from tools.machine import Origin, origin, write_section
 
 SUBJECTS = ("tenure", "workerd")
+PAGE = ROOT / "docs" / "performance" / "comparison.md"
 
 
 def main() -> int:
@@ -49,6 +50,9 @@ def main() -> int:
         record = _record(results, plan, where, worker_count(options.workers))
         options.out.write_text(json.dumps(record, indent=2) + "\n")
         print(f"\nwritten to {options.out}")
+    if options.write:
+        runs = f"Medians of {repetitions} repetitions. {where.text} {describe(options)}"
+        write_section(PAGE, "comparison", f"{page(results)}\n\n{runs}")
     return 0
 
 
@@ -93,7 +97,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, metavar="N", help="worker processes of tenure (the number of cores)")
     parser.add_argument("--quick", action="store_true", help="one short repetition, about a minute")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all figures as JSON")
-    return parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance/comparison.md")
+    options = parser.parse_args()
+    if options.write and (options.only or options.quick):
+        parser.error("what is written compares both, in full: without --only and --quick")
+    return options
 
 
 _BEGAN = time.monotonic()

@@ -135,7 +135,7 @@ async def _followed(
             yield _line(line)
         while _may_go_on(admin, key, bearer_key, function_id):
             lines = await follower.take(SILENCE_S)
-            if journal.stopping:
+            if journal.stopping or follower.over:
                 return
             yield b"\n" if not lines else b""
             for line in await admin.with_stacks(function_id, _with_missed(follower, lines)):

@@ -41,10 +41,13 @@ class Page(NamedTuple):
 
 
 class Follower:
-    """Lines of one function as they come. `missed` were dropped because nobody took them in time."""
+    """Lines of one function as they come. `missed` were dropped because nobody took them in time; `over`: the function
+    is deleted, and no more come.
+    """
 
     def __init__(self, match: Match) -> None:
         self.missed = 0
+        self.over = False
         self._match = match
         self._lines: deque[Entry] = deque()
         self._came = asyncio.Event()
@@ -166,6 +169,7 @@ class Journal:
         self._waiting.forget(function_id)
         self._last.pop(function_id, None)
         for follower in self._followers.get(function_id, ()):
+            follower.over = True
             follower.wake()
         self._thread.submit(self._segments.forget, function_id)
 

@@ -91,6 +91,9 @@ class Upkeep:
         except TenureError as error:
             _log.error("not_pruned", tenant=function.tenant, function=function.name, reason=error.detail)
             return
+        except Exception as error:  # the other functions' turn comes all the same
+            _log.exception("not_pruned", error, tenant=function.tenant, function=function.name)
+            return
         if pruned.gone:
             self.removed += len(pruned.gone)
             named = _named(pruned)

@@ -230,6 +230,7 @@ class Worker:
         actors = sum((one.activations_of_functions() for one in directories), Counter[str]())
         return {
             "functions": {"actor": actors, "handler": self.handlers.warm_of_functions()},
+            "stored": self.meters.stored.of_functions(),
             "host": {
                 "activations": self.cluster.activations,
                 "actor_mailbox_waits": sum(one.mailbox_waits for one in directories),

@@ -43,6 +43,7 @@ async def get_metrics(ref: str, query: MetricsQuery) -> Metrics:
         **shown,
         "instances": instances,
         "memory_bytes_max": sum(instances.values()) * per_instance,
+        "stored_bytes": sum(said["stored"].get(function.id, 0) for said in workers),
         "series": series,
     }
     return cast(Metrics, found)

@@ -6,6 +6,7 @@ are bounded: one worker is one value, and of functions at most `FUNCTIONS_MAX`, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -74,6 +75,7 @@ async def metrics() -> Annotated[Response, Media("text/plain", "The text format 
         *_of_control(admin, admin.observed),
         *_of_functions(admin, admin.observed),
         _instances(admin, workers),
+        _stored(admin, workers),
         *await _of_backups(admin.backups),
     ]
     return Response(generate_latest(_Collected(families)), content_type=CONTENT_TYPE_LATEST)
@@ -178,6 +180,19 @@ def _instances(admin: AdminServices, workers: Mapping[int, Any]) -> Metric:
     )
     for key, number in sorted(sums.items()):
         family.add_metric(key, number)
+    return family
+
+
+def _stored(admin: AdminServices, workers: Mapping[int, Any]) -> Metric:
+    names = _names(admin)
+    sums: Counter[tuple[str, str]] = Counter()
+    for said in workers.values():
+        for function_id, size in said["stored"].items():
+            sums[names.get(function_id, OTHERS)] += size
+    text = "What the actors of a function store."
+    family = GaugeMetricFamily("tenure_function_stored_bytes", text, labels=["tenant", "function"])
+    for key, size in sorted(sums.items()):
+        family.add_metric(key, size)
     return family
 
 

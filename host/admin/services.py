@@ -27,7 +27,9 @@ EXTENSION = "tenure"
 
 
 Counts = Callable[[], Awaitable[Mapping[int, Any]]]
-"""What each worker counts, by slot: {"host": {name: number}, "functions": {kind: {function id: instances}}}."""
+"""What each worker counts, by slot: {"host": {name: number}, "functions": {kind: {function id: instances}}, "stored":
+{function id: bytes}}.
+"""
 
 
 @dataclass(frozen=True, slots=True)

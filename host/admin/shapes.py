@@ -105,6 +105,7 @@ class Metrics(Sums):
     over: Over
     instances: Instances
     memory_bytes_max: Annotated[int, Meta(description="What the instances may take together.")]
+    stored_bytes: Annotated[Count, Meta(description="What its actors store.")]
     series: Annotated[list[Minute], Meta(description="The minutes in which it was called.")]
 
 

@@ -69,6 +69,10 @@ class Stored:
         """That of the actors whose class the function has."""
         return _one_of(self._functions, function_id)
 
+    def of_functions(self) -> dict[str, int]:
+        """Bytes of the actors of each function that has some, by its id."""
+        return {function_id: one.bytes for function_id, one in self._functions.items() if one.bytes}
+
     def of_types(self, tenant: str, types: Collection[str]) -> int:
         """Bytes of the tenant's actors of these types."""
         return sum(one.bytes for name in types if (one := self._types.get((tenant, name))) is not None)

@@ -44,6 +44,9 @@ async def test_a_functions_metrics_are_what_was_asked_of_it(ship: Ship, admin: A
     assert 0 < found["p50_ms"] <= found["p95_ms"] <= found["p99_ms"] < 60_000
     assert found["cpu_ms"] > 0
     assert found["instances"] == {"actor": 2, "handler": 1}
+    used: dict[str, Any] = (await admin.http.get("/v1/functions/observed/usage")).json()
+    stored_mib = next(quota["used"] for quota in used["quotas"] if quota["name"] == "storage_mb")
+    assert 0 < found["stored_bytes"] == round(stored_mib * 2**20)
     assert sum(minute["count"] for minute in found["series"]) == 9
     for wrong in ("0", "61", "x", "-1"):
         assert (await admin.http.get(f"/v1/functions/observed/metrics?minutes={wrong}")).status_code == 400
@@ -62,6 +65,7 @@ async def test_prometheus_reads_functions_workers_and_storage(ship: Ship, admin:
     assert value(samples, "tenure_invocation_duration_seconds_bucket", le="+Inf", **of) == 41
     assert value(samples, "tenure_invocation_cpu_seconds_total", **of) > 0
     assert value(samples, "tenure_function_instances", kind="actor", **of) == 1
+    assert value(samples, "tenure_function_stored_bytes", **of) > 0
     assert value(samples, "tenure_commits_total", worker="0") >= 20
     assert 0 < value(samples, "tenure_syncs_total") <= value(samples, "tenure_commits_total")
     assert value(samples, "tenure_sync_seconds_total") > 0

@@ -30,6 +30,7 @@ def metrics(function: str, minutes: int, as_json: bool) -> None:
         ["in, out", f"{size(found['bytes_in'])}, {size(found['bytes_out'])}"],
         ["instances", f"{instances['actor']:,} of actors, {instances['handler']:,} idle of the handler"],
         ["memory", f"at most {size(found['memory_bytes_max'])}"],
+        ["storage", size(found["stored_bytes"])],
     ]
     say_table([f"LAST {minutes} MIN", function], rows)
 

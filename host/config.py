@@ -41,6 +41,10 @@ DEFAULT_LISTEN = Address("127.0.0.1", 8787)
 DEFAULT_ADMIN = Address("127.0.0.1", 8788)
 _MAPPINGS_EACH, _OTHER_MAPPINGS = 7, 4_000
 """Of memory: for an instance (6.1 were counted), and for all else in a worker."""
+ADDRESSED_MAX = 10_000
+"""Activations of a worker that there are addresses for. A process has 2**47; an instance with QuickJS's three memories
+reserves 3 * (4 GiB + 64 MiB) of them, so that its code need not compare each one, which makes 10,752 with handlers.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,26 +167,27 @@ def host_limits(
     return limits
 
 
-def within_mappings(
+def within_process(
     limits: HostLimits, workers: int, path: Path = Path("/proc/sys/vm/max_map_count")
 ) -> tuple[HostLimits, str]:
-    """The limits with no more activations than the kernel lets these workers map memory for, and what to tell the
-    operator if that is less than was asked; else "". Without that kernel setting there is no such bound.
+    """The limits with no more activations than these workers, as processes, have addresses and mappings of memory for,
+    and what to tell the operator if that is less than was asked; else "". `path` is the kernel's setting; where there
+    is none mappings are not bounded.
     """
-    try:
-        mappings = int(path.read_text())
-    except (OSError, ValueError):
-        return limits, ""
-    most = max((mappings - _OTHER_MAPPINGS) // _MAPPINGS_EACH, 1) * workers
     asked = limits.activations_max
+    most, told = ADDRESSED_MAX * workers, f"a process has addresses for {ADDRESSED_MAX:,}. For more: --workers"
+    with suppress(OSError, ValueError):
+        mappings = int(path.read_text())
+        mapped = max((mappings - _OTHER_MAPPINGS) // _MAPPINGS_EACH, 1) * workers
+        if mapped < most:
+            needed = -(-min(asked, most) // workers) * _MAPPINGS_EACH + _OTHER_MAPPINGS
+            most, told = (
+                mapped,
+                (f"the kernel gives a process {mappings:,} mappings. For more: sysctl -w vm.max_map_count={needed}"),
+            )
     if asked <= most:
         return limits, ""
-    needed = -(-asked // workers) * _MAPPINGS_EACH + _OTHER_MAPPINGS
-    told = (
-        f"{most:,} actors are in memory at most, not {asked:,}: the kernel gives a process {mappings:,} mappings. "
-        f"For more: sysctl -w vm.max_map_count={needed}"
-    )
-    return replace(limits, activations_max=most), told
+    return replace(limits, activations_max=most), f"{most:,} actors are in memory at most, not {asked:,}: {told}"
 
 
 def worker_count(workers: int | None = None, environ: Mapping[str, str] = os.environ) -> int:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from host.config import within_mappings
+from host.config import within_process
 from host.model.limits import HOST_LIMITS, LIMITS
 from tests.kit.admin import Admin
 from tests.kit.bundles import component_of, manifest_text, zip_of
@@ -118,10 +118,10 @@ def live_actors(bench: Bench, sizes: tuple[int, ...]) -> Iterator[Point]:
         host, "/accounts/{key}/deposit", '{"account":"{key}","balance":{number}}', body='{"amount":1}'
     )
     began, begun_with = _memory_left_gib(), 0
-    most = within_mappings(replace(HOST_LIMITS, activations_max=ACTIVATIONS_MAX), workers=1)[0].activations_max
+    most = within_process(replace(HOST_LIMITS, activations_max=ACTIVATIONS_MAX), workers=1)[0].activations_max
     for size in sizes:
         if size > most:
-            print(f"  {size:,} actors need a higher vm.max_map_count than this machine's: left out", flush=True)
+            print(f"  {size:,} actors are more than a worker has mappings or addresses for: left out", flush=True)
             return
         each_gib = (began - _memory_left_gib()) / begun_with if begun_with else 0.0
         if _memory_left_gib() - each_gib * (size - begun_with) < MEMORY_LEFT_GIB:

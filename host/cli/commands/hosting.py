@@ -137,7 +137,7 @@ def serve(
         limits = config.host_limits(max_activations, activation_idle_seconds)
         permitted, proxies = config.permitted_networks(), config.trusted_proxies()
         workers = config.worker_count(workers)
-        limits, fewer = config.within_mappings(limits, workers)
+        limits, fewer = config.within_process(limits, workers)
         config.check_tls(tls_listen, tls_cert, workers)
         of_tenants, keep = config.host_quotas(quotas), config.keep_rule(keep_versions, keep_days)
     except ValueError as error:

@@ -82,8 +82,7 @@ class OnePort:
 def create_app(config: ServeConfig | None = None) -> OnePort:
     """The callable. Without `config` the environment is read. Raises ValueError for a bad environment."""
     if config is None:
-        environ = os.environ
-        named = environ.get("TENURE_PUBLIC_URL", ""), environ.get("TENURE_BASE_DOMAIN") or None
+        named = os.environ.get("TENURE_PUBLIC_URL", ""), os.environ.get("TENURE_BASE_DOMAIN") or None
         public_url, domain = public_address(*named)
         config = ServeConfig(
             data_dir=Path(os.environ.get("TENURE_DATA", ".tenure")),

@@ -26,6 +26,7 @@ from host.telemetry.observed import Observed
 blueprint = Blueprint("prometheus", __name__)
 
 FUNCTIONS_MAX = 500
+Names = Mapping[str, tuple[str, str]]
 OTHERS = ("", "(others)")
 BUCKET_ENDS = range(histogram.bucket_of(2.0**-10), histogram.LAST, histogram.PER_DOUBLING)
 """From a millisecond on, each twice the one before."""
@@ -69,13 +70,13 @@ async def metrics() -> Annotated[Response, Media("text/plain", "The text format 
     admin = services()
     if admin.observed is None or admin.counts is None:
         raise Unavailable("This host counts nothing.")
-    workers = await admin.counts()
+    workers, names = await admin.counts(), _names(admin)
     families = [
         *_of_workers(workers),
         *_of_control(admin, admin.observed),
-        *_of_functions(admin, admin.observed),
-        _instances(admin, workers),
-        _stored(admin, workers),
+        *_of_functions(names, admin.observed),
+        _instances(names, workers),
+        _stored(names, workers),
         *await _of_backups(admin.backups),
     ]
     return Response(generate_latest(_Collected(families)), content_type=CONTENT_TYPE_LATEST)
@@ -129,9 +130,8 @@ async def _of_backups(backups: Backups | None) -> list[Metric]:
     return [GaugeMetricFamily(name, text, value=moment.timestamp())]
 
 
-def _of_functions(admin: AdminServices, observed: Observed) -> Iterator[Metric]:
+def _of_functions(names: Names, observed: Observed) -> Iterator[Metric]:
     sums: dict[tuple[str, str, str], Counted] = {}
-    names = _names(admin)
     for function_id, kinds in observed.metrics.totals():
         for kind, counted in kinds.items():
             sums.setdefault((*names.get(function_id, OTHERS), kind), Counted()).merge(counted)
@@ -166,37 +166,39 @@ def _of_quotas(sums: Mapping[tuple[str, str, str], Counted]) -> Iterator[Metric]
     yield from (fetches, over)
 
 
-def _instances(admin: AdminServices, workers: Mapping[int, Any]) -> Metric:
-    names = _names(admin)
-    sums: dict[tuple[str, str, str], int] = {}
-    for said in workers.values():
-        for kind, functions in said["functions"].items():
-            for function_id, number in functions.items():
-                key = (*names.get(function_id, OTHERS), kind)
-                sums[key] = sums.get(key, 0) + number
-    labels = ["tenant", "function", "kind"]
-    family = GaugeMetricFamily(
-        "tenure_function_instances", "Instances in memory, of actors and idle handlers.", labels=labels
+def _instances(names: Names, workers: Mapping[int, Any]) -> Metric:
+    counted = (
+        ((*names.get(function_id, OTHERS), kind), number)
+        for said in workers.values()
+        for kind, functions in said["functions"].items()
+        for function_id, number in functions.items()
     )
+    text = "Instances in memory, of actors and idle handlers."
+    return _summed("tenure_function_instances", text, ["tenant", "function", "kind"], counted)
+
+
+def _stored(names: Names, workers: Mapping[int, Any]) -> Metric:
+    counted = (
+        (names.get(function_id, OTHERS), size)
+        for said in workers.values()
+        for function_id, size in said["stored"].items()
+    )
+    text = "What the actors of a function store."
+    return _summed("tenure_function_stored_bytes", text, ["tenant", "function"], counted)
+
+
+def _summed(name: str, text: str, labels: list[str], counted: Iterable[tuple[tuple[str, ...], int]]) -> Metric:
+    """A gauge of the sums of what workers say, by the values of its labels."""
+    sums: Counter[tuple[str, ...]] = Counter()
+    for key, number in counted:
+        sums[key] += number
+    family = GaugeMetricFamily(name, text, labels=labels)
     for key, number in sorted(sums.items()):
         family.add_metric(key, number)
     return family
 
 
-def _stored(admin: AdminServices, workers: Mapping[int, Any]) -> Metric:
-    names = _names(admin)
-    sums: Counter[tuple[str, str]] = Counter()
-    for said in workers.values():
-        for function_id, size in said["stored"].items():
-            sums[names.get(function_id, OTHERS)] += size
-    text = "What the actors of a function store."
-    family = GaugeMetricFamily("tenure_function_stored_bytes", text, labels=["tenant", "function"])
-    for key, size in sorted(sums.items()):
-        family.add_metric(key, size)
-    return family
-
-
-def _names(admin: AdminServices) -> dict[str, tuple[str, str]]:
+def _names(admin: AdminServices) -> Names:
     """(tenant, name) of the functions that are shown one by one. Ids sort by age."""
     registry = admin.registry
     found = {

@@ -246,9 +246,8 @@ def _limits(version: VersionRecord, tenant: str, registry: Registry) -> list[Lim
     manifest, base, quotas = version.manifest, registry.quotas.limits_of(tenant), registry.quotas.of(tenant)
     counting, shown = manifest.apply_limits(base), list[LimitInEffect]()
     for key, (name, scale) in LIMIT_KEYS.items():
-        own = manifest.limits.get(name)
-        limit = round(getattr(counting, name) * scale, 3)
-        shown.append({"name": key, "limit": limit, "set": own is not None and own <= getattr(base, name)})
+        _, lowers = of_function(manifest.limits.get(name), getattr(base, name))
+        shown.append({"name": key, "limit": round(getattr(counting, name) * scale, 3), "set": lowers})
     for key in OF_FUNCTION:
         most, lowers = of_function(manifest.quotas.get(key), getattr(quotas, key))
         shown.append({"name": key, "limit": most, "set": lowers})

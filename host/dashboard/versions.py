@@ -12,6 +12,7 @@ from host.dashboard import questions
 from host.dashboard.api import ApiError
 from host.dashboard.forms import asked, confirmed, done, whole
 from host.dashboard.guard import Reply, ask
+from host.model.keep import Keep
 
 blueprint = Blueprint("versions", __name__)
 
@@ -20,7 +21,7 @@ SPLIT_MAX = 8
 WEIGHT_MAX = 10_000
 WEIGHT = "weight-"
 """What the name of a field begins with that holds a version's weight."""
-KEEP = {"keep": "10", "days": "7"}
+KEEP = {"keep": str(Keep().versions), "days": f"{Keep().days:g}"}
 """What stays when old versions are removed, unless the form says otherwise."""
 
 

@@ -6,8 +6,6 @@ Templates escape everything; nothing is marked as safe that holds a text from el
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 from quart import Quart, g, redirect, render_template, request, url_for
@@ -17,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from host.dashboard import (
     actors,
     alarms,
+    assets,
     backups,
     domains,
     functions,
@@ -50,18 +49,18 @@ TITLES = {
     503: "Not just now",
 }
 
-_FOLDER = Path(__file__).parent
 _log = get("dashboard")
 
 
 def create_dashboard(admin: AsgiApp, clock: Clock, proxies: tuple[Network, ...] = ()) -> Quart:
     """`admin` is the admin API. `proxies` are those whose `X-Forwarded-*` headers are believed."""
-    app = Quart("host.dashboard", static_url_path=f"{PREFIX}/static")
+    app = Quart("host.dashboard", static_folder=None)
     app.extensions[EXTENSION] = Rooms(Api(admin), clock, proxies)
     app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = FORM_BYTES_MAX
     app.url_map.strict_slashes = False
     Words(clock).install(app.jinja_env.filters)
-    app.jinja_env.globals.update(asset=_assets(), questions=questions)
+    app.jinja_env.globals["questions"] = questions
+    assets.install(app)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.context_processor(_known_to_all)
     guard.install(app)
@@ -77,12 +76,6 @@ def create_dashboard(admin: AsgiApp, clock: Clock, proxies: tuple[Network, ...] 
 
 async def _to_dashboard() -> Reply:
     return redirect(url_for("functions.overview"), 303)
-
-
-def _assets() -> Any:
-    """asset(name): the address of a file, another one for each content of it, so that browsers may keep it for ever."""
-    marks = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:10] for path in (_FOLDER / "static").iterdir()}
-    return lambda name: f"{PREFIX}/static/{name}?v={marks[name]}"
 
 
 def _known_to_all() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from quart import Quart, current_app, g, redirect, request, url_for
 from quart.wrappers import Response as QuartResponse
 from werkzeug.wrappers import Response as PlainResponse
 
+from host.dashboard import assets
 from host.dashboard.api import Api, ApiError, Query
 from host.dashboard.mount import PREFIX
 from host.dashboard.sessions import LIFE_S, Session, Sessions
@@ -27,7 +28,7 @@ from host.model.clock import Clock
 Reply = QuartResponse | PlainResponse | str | tuple[str, int]
 
 EXTENSION = "tenure-dashboard"
-OPEN = {"session.sign_in", "session.try_key", "root", "static"}
+OPEN = {"session.sign_in", "session.try_key", "root", assets.ENDPOINT}
 """Endpoints without a session."""
 FRAGMENTS = "x-fragment"
 """A request with this header is a script's: it cannot use a page to sign in on."""
@@ -155,7 +156,7 @@ def set_cookie(response: PlainResponse | QuartResponse, base: str, value: str, l
 
 async def _seal(response: QuartResponse) -> QuartResponse:
     response.headers.update(HEADERS)
-    if request.endpoint != "static":
+    if request.endpoint != assets.ENDPOINT:
         response.headers["cache-control"] = "no-store"
     elif "v" in request.args:  # another one for another content
         response.headers["cache-control"] = "public, max-age=31536000, immutable"

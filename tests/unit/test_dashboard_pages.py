@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 import httpx
@@ -356,6 +356,33 @@ async def check_page(response: Response, path: str) -> None:
         r"<script(?! type=\"module\" src=\"/dashboard/static/)|<style|\sstyle=|\son\w+=|javascript:", text
     )
     assert re.findall(r"(?:src|href|action)=\"(?!/dashboard/|#content|http://acme-account-)[^\"]*\"", text) == []
+
+
+async def test_a_file_of_the_pages_is_sent_once_and_opened_by_no_request(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = Visitor(app_of(host))
+    page = await (await visitor.open("GET", "/sign-in")).get_data(as_text=True)
+    paths = [path for path in re.findall(r'"/dashboard(/static/[^"]+)"', page) if "?v=" in path]
+    assert {path.partition("?")[0] for path in paths} == {"/static/icon.svg", "/static/style.css", "/static/page.js"}
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("a request opened a file")
+
+    types = set()
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", refuse)
+        for path in paths:
+            first = await visitor.open("GET", path)
+            assert first.status_code == 200
+            assert await first.get_data()
+            assert first.headers["cache-control"] == "public, max-age=31536000, immutable"
+            types.add(first.headers["content-type"])
+            again = await visitor.open("GET", path, headers={"if-none-match": first.headers["etag"]})
+            assert again.status_code == 304
+    assert types == {"image/svg+xml", "text/css; charset=utf-8", "text/javascript; charset=utf-8"}
+    assert (await visitor.open("GET", "/static/nothing.css")).status_code == 404
+    assert (await visitor.open("GET", "/static/..%2fapp.py")).status_code == 303  # no page at all: sign in first
 
 
 async def test_what_a_tenant_wrote_is_escaped_wherever_it_stands(host: Host, acme: Owned) -> None:

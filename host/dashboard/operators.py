@@ -70,9 +70,7 @@ async def create_key(tenant: str) -> str | tuple[str, int]:
 @blueprint.post("/tenants/<tenant>/keys/<key_id>/revoke")
 async def revoke_key(tenant: str, key_id: str) -> Reply:
     back = url_for("operators.tenant", tenant=tenant)
-    question = (
-        f"Revoke the key {request.args.get('label', key_id)!r} of {tenant}? What uses it is refused from then on."
-    )
+    question = questions.revoke_key(request.args.get("label", key_id), tenant)
     if (page := await confirmed(question, "Revoke", back)) is not None:
         return page
     await ask("DELETE", f"/tenants/{tenant}/keys/{key_id}")

@@ -75,7 +75,7 @@ class Meters:
             meter = self._meters[version] = self._make(version)
             if meter.requests or meter.cpu:
                 self._gated[version] = meter
-        for version in (new or old)[:1]:
+        for version in new[:1]:  # what serves nothing for a while, as in quarantine, keeps what its actors store
             types = {name for one in new for name in one.actor_types}
             self.stored.own(version.tenant, version.function_id, types)
 

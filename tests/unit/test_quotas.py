@@ -45,7 +45,7 @@ class Workers:
         ]
 
     def serve(self, *versions: Version, instead_of: Version | None = None) -> None:
-        """Each as a function of its own. With none at all what served before is deleted."""
+        """Each as a function of its own. With none at all what served before no longer does."""
         old = () if instead_of is None else (instead_of,)
         for version in versions:
             self.page.claim(tenant_key(version.tenant))
@@ -231,7 +231,11 @@ def test_what_actors_hold_goes_with_their_class_from_function_to_function(tmp_pa
     workers.serve(heir)
     assert left() == [10, 501, 511]
     workers.serve(instead_of=heir)
-    assert left() == [10, 0, 511], "a function that is deleted, or refused, has nothing"
+    assert left() == [10, 501, 511], "a function that serves nothing, as in quarantine, keeps what it stores"
+    assert meters.stored.of_functions() == {"f1": 10, "f2": 501}
+    workers.serve(old, instead_of=without)
+    assert left() == [511, 0, 511], "until another has the class"
+    workers.serve(without, instead_of=old)
     workers.serve(heir)
     assert left() == [10, 501, 511]
     again = Workers(1, open_page(tmp_path, 1))

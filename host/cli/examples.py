@@ -57,18 +57,20 @@ EXAMPLES = (
 )
 
 
-def show_in_help(group: click.Group) -> None:
-    """Give each command its example."""
-    for path, command in commands(group):
+def show_in_help(name: str, command: click.Command) -> None:
+    """Give the command, or each of those in the group, its example. `name` comes after `tenure`."""
+    for path, one in commands(command, (name,)):
         words = f"{' '.join(('tenure', *path))} "
         if found := [example for example in EXAMPLES if f"{example} ".startswith(words)]:
-            command.epilog = "\b\nExample:\n  " + found[0]
+            one.epilog = "\b\nExample:\n  " + found[0]
 
 
-def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """All of them, with the words that name them."""
-    for name, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name), command
+def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """All commands below this one, or itself if it is no group, with the words that name them."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        if (one := command.get_command(context, name)) is not None:
+            yield from commands(one, (*path, name))

@@ -1,7 +1,8 @@
 """The command `tenure`: its groups and commands, and how any of them ends.
 
 Exit codes: 0 done, 1 could not be done (the reason and the next step are on stderr), 2 wrong usage. Commands live in
-`commands/`, one module for each kind; a command imports what is heavy only when it runs.
+`commands/`, one module for each kind, which is imported when one of its commands is called; what is heavy is imported
+only when a command runs.
 """
 
 from __future__ import annotations
@@ -11,31 +12,46 @@ import sys
 
 import click
 
-from host.cli.commands import (
-    actor_views,  # noqa: F401  # more commands of `actors`
-    actors,
-    alarms,
-    auth,
-    backup,
-    completion,
-    data,
-    domains,
-    functions,
-    hosting,
-    logs,
-    metrics,
-    projects,
-    quotas,
-    secrets,
-    tenants,
-    types,
-    versions,
-)
 from host.cli.console import CliError, say
 from host.cli.examples import show_in_help
+from host.cli.lazy import LazyGroup
+
+MODULES = {
+    "actors": "actor_views",
+    "admin": "tenants",
+    "alarms": "alarms",
+    "auth": "auth",
+    "backup": "backup",
+    "build": "projects",
+    "completion": "completion",
+    "data": "data",
+    "delete-func": "functions",
+    "deploy": "versions",
+    "deployments": "versions",
+    "dev": "hosting",
+    "domains": "domains",
+    "inspect": "functions",
+    "list": "functions",
+    "logs": "logs",
+    "metrics": "metrics",
+    "new-func": "projects",
+    "openapi": "functions",
+    "release": "functions",
+    "revisions": "versions",
+    "rollback": "versions",
+    "secrets": "secrets",
+    "serve": "hosting",
+    "ship": "projects",
+    "status": "functions",
+    "types": "types",
+    "usage": "quotas",
+}
+"""The module that each command is in."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, modules=MODULES, loaded=show_in_help, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="tenure", message="tenure %(version)s")
 def cli() -> None:
     """Run WebAssembly functions and stateful actors on your own host.
@@ -45,29 +61,6 @@ def cli() -> None:
     TENURE_API_KEY   API key, instead of the stored one
     TENURE_CONFIG    file that keeps the key     (default ~/.config/tenure/config.json)
     """
-
-
-for _command in (
-    *hosting.COMMANDS,
-    auth.auth,
-    *projects.COMMANDS,
-    *types.COMMANDS,
-    *functions.COMMANDS,
-    *versions.COMMANDS,
-    *domains.COMMANDS,
-    logs.logs,
-    metrics.metrics,
-    quotas.usage,
-    *secrets.COMMANDS,
-    actors.actors,
-    alarms.alarms,
-    backup.backup,
-    tenants.admin,
-    data.data,
-    completion.completion,
-):
-    cli.add_command(_command)
-show_in_help(cli)
 
 
 def main() -> None:

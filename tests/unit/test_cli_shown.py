@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from host.cli.console import say_table
-from host.cli.main import cli
+from host.cli.main import MODULES, cli
 
 ROWS = [["account", "deploy_ok", "http://account-0198c2c58a.localhost:8787"], ["hello", "created", "http://hello.x"]]
 
@@ -76,3 +77,16 @@ def test_what_is_completed_are_commands_options_and_their_values() -> None:
     assert completed(["actors"], "in") == ["inspect", "instances", "invoke"]
     assert completed(["logs", "f", "--level"], "w") == ["warn"]
     assert "--json" in completed(["list"], "--")
+
+
+def test_each_command_is_where_it_is_looked_for_and_only_its_module_is_imported() -> None:
+    found = {
+        (command.name, module)
+        for module in set(MODULES.values())
+        for command in importlib.import_module(f"host.cli.commands.{module}").COMMANDS
+    }
+    assert found == set(MODULES.items())
+    code = "import sys; from host.cli.main import cli; cli.main(['serve', '-h'], standalone_mode=False)\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name for name in done.stdout.splitlines()[-1].split() if name.startswith("host.cli.commands.")}
+    assert loaded == {"host.cli.commands.hosting"}

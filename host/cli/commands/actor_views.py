@@ -61,3 +61,6 @@ def actor_logs(
             f"No function owns the actor type {actor_type!r}.", "`tenure actors types` lists those there are."
         )
     show_logs(client, owner, tail, since, last, (), f"{actor_type}/{name}", level, as_json)
+
+
+COMMANDS = (actors,)

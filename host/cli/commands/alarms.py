@@ -95,3 +95,6 @@ def _line(text: str) -> str:
     """The beginning of a message, on one line."""
     flat = " ".join(text.split())
     return flat if len(flat) <= _MESSAGE_CHARS else flat[: _MESSAGE_CHARS - 1] + "…"
+
+
+COMMANDS = (alarms,)

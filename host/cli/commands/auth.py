@@ -75,3 +75,6 @@ for _group in (auth, api_key):
     _group.add_command(logout)
 for _command in keys.COMMANDS:
     api_key.add_command(_command)
+
+
+COMMANDS = (auth,)

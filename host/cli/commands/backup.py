@@ -226,3 +226,6 @@ def _counted(title: str) -> Iterator[Callable[[int], None]]:
 
         yield told
         tell(size(done))
+
+
+COMMANDS = (backup,)

@@ -33,3 +33,6 @@ def completion(context: click.Context, shell: str) -> None:
     say(ShellComplete.source(kind(context.find_root().command, {}, "tenure", "_TENURE_COMPLETE")))
     if sys.stdout.isatty():
         say(f"This is for your shell: {WHERE[shell]}", to=sys.stderr)
+
+
+COMMANDS = (completion,)

@@ -42,3 +42,6 @@ def reshard(shards: int, folder: Path) -> None:
         return
     counts = ", ".join(f"{count:,} of {kind}" for kind, count in tally.records.items()) or "no actors"
     say(f"✅ {before.shards} → {after.shards} shards: {counts} ({size(tally.size)}), verified.")
+
+
+COMMANDS = (data,)

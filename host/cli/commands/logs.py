@@ -117,3 +117,6 @@ def say_json_line(line: Json) -> None:
 
 def _plain(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
+COMMANDS = (logs,)

@@ -42,3 +42,6 @@ def _ms(value: float | None) -> str:
 def _outcomes(outcomes: Json) -> str:
     bad = [f"{count:,} {outcome}" for outcome, count in sorted(outcomes.items()) if outcome != "ok"]
     return f" ({', '.join(bad)})" if bad else ""
+
+
+COMMANDS = (metrics,)

@@ -104,3 +104,6 @@ def _show_quotas(found: Json, set_for: tuple[str, str] = ("tenant", "host")) -> 
 
 def _number(value: float | None, nothing: str) -> str:
     return nothing if value is None else f"{value:,.3f}".rstrip("0").rstrip(".")
+
+
+COMMANDS = (usage,)

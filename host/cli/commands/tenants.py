@@ -149,3 +149,6 @@ def rotate(as_json: bool) -> None:
     else:
         say(f"Encrypted with a new key: {counted(sealed, 'secret')}. The old key opens nothing any more.")
         say("Keep a copy of DATA/secrets.key: it is in no backup.", to=sys.stderr)
+
+
+COMMANDS = (admin,)

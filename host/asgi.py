@@ -27,7 +27,7 @@ from host.config import (
 )
 from host.gateway.app import Message, Receive, Scope, Send
 from host.gateway.hostname import HostNames
-from host.gateway.serve import AsgiApp
+from host.gateway.listen import AsgiApp
 from host.model.clock import SystemClock
 from host.server import Host
 

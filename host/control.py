@@ -25,7 +25,7 @@ from host.cluster.link import Link, Reply
 from host.config import ServeConfig
 from host.confine.process import Confined, in_all
 from host.dns import Resolver
-from host.gateway.serve import AsgiApp
+from host.gateway.listen import AsgiApp
 from host.model.clock import Clock
 from host.model.errors import TenureError, Unavailable
 from host.model.ids import ActorId, host_label
@@ -47,8 +47,6 @@ from host.storage.blobs import BlobStore
 from host.storage.commit import Committer
 from host.storage.layout import Layout, shard_of
 from host.storage.upgrade import DataLock, open_control, prepare
-from host.supervisor.actors import AllActors
-from host.supervisor.alarms import AllAlarms, RemoteAlarms
 from host.supervisor.erasing import AllActorData
 from host.supervisor.spec import RUN_FOLDER
 from host.supervisor.staff import Staff
@@ -170,11 +168,19 @@ class Control:
 
     def admin_app(self) -> AsgiApp:
         """The admin API, and the dashboard beside it."""
-        alarms = AllAlarms(self._alarm_sources, lambda actor: self._alarms_of(self._slot_of(actor)))
         from host.admin.app import create_admin_app
         from host.admin.services import AdminServices
         from host.dashboard.mount import WithDashboard
+        from host.supervisor.actors import AllActors
+        from host.supervisor.alarms import AllAlarms, RemoteAlarms
 
+        def alarms_of(slot: int) -> RemoteAlarms:
+            return RemoteAlarms(partial(self.staff.ask, slot))
+
+        def sources() -> list[RemoteAlarms]:
+            return [alarms_of(slot) for slot in self.staff.slots]
+
+        alarms = AllAlarms(sources, lambda actor: alarms_of(self._slot_of(actor)))
         rooms = (self.registry, self.publisher, self.function_url, self.status, alarms, self.departures)
         services = AdminServices(
             *rooms,
@@ -245,13 +251,6 @@ class Control:
 
     def _refused(self) -> list[FunctionRecord]:
         return [function for function in self.registry.deployed() if in_quarantine(function)]
-
-    def _alarms_of(self, slot: int) -> RemoteAlarms:
-        ask: Callable[[Kind, Any], Awaitable[Any]] = partial(self.staff.ask, slot)
-        return RemoteAlarms(ask)
-
-    def _alarm_sources(self) -> list[RemoteAlarms]:
-        return [self._alarms_of(slot) for slot in self.staff.slots]
 
     def _slots(self) -> list[int]:
         """Of all workers that there should be."""

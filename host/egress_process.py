@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from host.bindings.egress import EGRESS, Egress
-from host.bindings.fetching import Fetcher
+from host.bindings.ports import Fetching
 from host.cluster.kinds import Kind
 from host.cluster.peer import listen
 from host.confine.process import Confined, Needs, confine
-from host.gateway.serve import new_event_loop
+from host.gateway.listen import new_event_loop
 from host.supervisor.asking import Desk
 from host.telemetry import log
 
@@ -40,10 +40,10 @@ _log = log.get("egress")
 
 
 class EgressProcess:
-    """`permitted` are networks in text, as `ServeConfig.outbound_permitted`."""
+    """One that fetches with `fetcher`."""
 
-    def __init__(self, permitted: list[str], confined: Confined) -> None:
-        self._egress = Egress(Fetcher(tuple(ip_network(name) for name in permitted)))
+    def __init__(self, fetcher: Fetching, confined: Confined) -> None:
+        self._egress = Egress(fetcher)
         self._confined = confined
         self._names = _identities()
         self._over = asyncio.Event()
@@ -87,10 +87,16 @@ def _identities() -> list[tuple[int, int] | None]:
 
 
 def run(spec: dict[str, Any], descriptors: list[int]) -> None:
-    """In a new process. Raises ConfineError."""
+    """In a new process. `permitted` of the spec are networks in text, as `ServeConfig.outbound_permitted`.
+
+    Raises ConfineError.
+    """
+    from host.bindings.fetching import Fetcher  # workers are there sooner when the nursery has not imported it
+
     sock = socket.socket(fileno=descriptors[0])
     families = (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)  # the last: which addresses this machine has
     needs = Needs(read=(*NAME_FILES, *CERTIFICATES), families=families, connects=True)
-    process = EgressProcess(spec["permitted"], confine(needs, spec["confine"]))
+    fetcher = Fetcher(tuple(ip_network(name) for name in spec["permitted"]))
+    process = EgressProcess(fetcher, confine(needs, spec["confine"]))
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(process.run(sock))

@@ -24,19 +24,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from host.bindings.egress import EGRESS_SOCKET
 from host.cluster.kinds import Kind
 from host.cluster.link import CONTROL, Handlers
 from host.cluster.peer import Peer, listen
 from host.config import Address, ServeConfig, config_to_json
 from host.control import GRACE_S, Control
 from host.gateway.certificates import digest_of, read_pairs, sealed
-from host.gateway.serve import listening_socket, new_event_loop
+from host.gateway.listen import listening_socket, new_event_loop
 from host.model.clock import Clock, SystemClock
 from host.model.errors import TenureError
 from host.quotas.page import private_page
 from host.registry.first_start import OPERATOR_KEY_FILE
-from host.sandbox.capi import LibraryError
 from host.storage.ports import OpenError
 from host.supervisor import adoption
 from host.supervisor.adoption import Found
@@ -45,7 +43,7 @@ from host.supervisor.egress import EgressHandle
 from host.supervisor.marks import open_marks
 from host.supervisor.nursery import Nursery, NurseryLost
 from host.supervisor.process import StartFailed, WorkerHandle
-from host.supervisor.spec import RUN_FOLDER, Spec
+from host.supervisor.spec import EGRESS_SOCKET, RUN_FOLDER, Spec
 from host.supervisor.supervisor import Supervisor
 from host.telemetry import log
 from host.telemetry.recorder import HAND_ON_EVERY_S, Recorder
@@ -135,7 +133,7 @@ class _ControlProcess:
         self._supervisor: Supervisor
 
     async def start(self, stack: AsyncExitStack) -> None:
-        """Raises OpenError, OSError, LibraryError, StartFailed, NurseryLost."""
+        """Raises OpenError, OSError, StartFailed, NurseryLost."""
         await self._read_certificates()
         config, control = self.config, self.control
         await control.build(stack)
@@ -157,11 +155,12 @@ class _ControlProcess:
         adopted = {one.spec.slot: WorkerHandle(one.spec, one.born, control.staff, handlers) for one in found}
         spec = {"permitted": [str(network) for network in config.outbound_permitted], "confine": config.confine}
         egress = EgressHandle(self._nursery, spec, run / EGRESS_SOCKET)
-        await egress.start()
+        egress.open()
         stack.push_async_callback(egress.stop)
         control.egress = egress.status
         stack.push_async_callback(supervisor.stop)
         await supervisor.start(adopted)
+        await egress.start()
         desk = Desk({Kind.RELOAD: lambda _question: self._reload()})
         stack.push_async_callback(desk.close)
         commands = await listen(run / CONTROL_SOCKET, CONTROL, desk.handlers)
@@ -255,7 +254,7 @@ def run(config: ServeConfig, nursery: Nursery) -> int:
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_serve(config, nursery))
-    except (OpenError, LibraryError, StartFailed, NurseryLost) as error:
+    except (OpenError, StartFailed, NurseryLost) as error:
         return _refuse(str(error))
     except TenureError as error:
         return _refuse(error.detail)

@@ -18,7 +18,6 @@ from typing import Any
 from host.actors.dead import TenantAlarms
 from host.actors.erase import TenantState
 from host.backup.snapshot import ShardCopies
-from host.bindings.fetching import Fetcher
 from host.bindings.outbound import Outbound
 from host.bindings.ports import Fetching
 from host.bindings.world import Worlds
@@ -88,7 +87,7 @@ class Worker:
         self.cluster = ClusterDirectory(slot, workers, layout.shards, clock, dial)
         self.answers: Mapping[int, Handler] = {}
         self.confined = IN_ONE_PROCESS
-        self._fetcher = fetcher or Fetcher(config.outbound_permitted)
+        self._fetcher = fetcher or _fetcher_of(config)
         self._engines: dict[int, RocksEngine] = {}
         self._marks = marks
         self.meters = Meters(page or private_page(), slot, workers, clock, recorder.over)
@@ -295,3 +294,10 @@ def _edge_of(server: EdgeServer) -> Callable[..., Edge]:
     from host.gateway.hypercorn_edge import HypercornEdge
 
     return HypercornEdge
+
+
+def _fetcher_of(config: ServeConfig) -> Fetching:
+    """One in this process; where there are several, the egress process alone imports what it takes."""
+    from host.bindings.fetching import Fetcher
+
+    return Fetcher(config.outbound_permitted)

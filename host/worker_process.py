@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from host import egress_process
-from host.bindings.egress import EGRESS_SOCKET, RemoteFetcher
+from host.bindings.egress import RemoteFetcher
 from host.cluster.door import Door
 from host.cluster.kinds import Kind
 from host.cluster.link import CONTROL, Link, LinkRefused
@@ -30,14 +30,16 @@ from host.cluster.peer import Peer, bound, listen
 from host.config import config_from_json
 from host.confine.process import ConfineError, Needs, confine
 from host.gateway.certificates import unsealed
-from host.gateway.serve import Edge, new_event_loop
+from host.gateway.listen import new_event_loop
+from host.gateway.serve import Edge
 from host.model.clock import SystemClock
 from host.quotas.page import open_page
+from host.sandbox.capi import LibraryError, require_checked_library
 from host.storage.layout import Layout
 from host.storage.ports import OpenError
 from host.supervisor import marks, nursery
 from host.supervisor.asking import Desk
-from host.supervisor.spec import Spec
+from host.supervisor.spec import EGRESS_SOCKET, Spec
 from host.telemetry import log
 from host.telemetry.recorder import HAND_ON_EVERY_S, Recorder
 from host.worker import Worker
@@ -264,5 +266,16 @@ def _run(spec: Any, descriptors: list[int]) -> None:
         runner.run(worker.run())
 
 
+def main(descriptor: int) -> int:
+    """Be the nursery. Returns the exit code when the control process has gone, or when no worker may run here."""
+    try:
+        require_checked_library()
+    except LibraryError as error:
+        print(f"tenure: {error.detail}", file=sys.stderr)
+        return 1
+    nursery.serve(socket.socket(fileno=descriptor), _run)
+    return 0
+
+
 if __name__ == "__main__":
-    nursery.serve(socket.socket(fileno=int(sys.argv[1])), _run)
+    sys.exit(main(int(sys.argv[1])))

@@ -20,17 +20,19 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from host.cluster.kinds import Kind
 from host.model.clock import Clock, TimerHandle
 from host.model.errors import StorageBroken, TenureError, Unavailable
-from host.sandbox.scheduler import Scheduler
 from host.storage.layout import CONTROL_FOLDER, LAYOUT_FILE, Layout
-from host.storage.rocks import RocksEngine
 from host.supervisor.asking import NO_ANSWER, Answering
 from host.supervisor.staff import Staff
 from host.telemetry import log
+
+if TYPE_CHECKING:  # the control process starts without them
+    from host.sandbox.scheduler import Scheduler
+    from host.storage.rocks import RocksEngine
 
 COPY_FOLDER = "copy"
 """In a shard's own folder, because a worker may write nowhere else. Its engine takes no notice of it."""

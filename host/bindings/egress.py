@@ -31,9 +31,6 @@ from host.model.limits import MiB
 from host.model.message import HttpRequest, HttpResponse
 from host.telemetry import log
 
-EGRESS_SOCKET = "egress.sock"
-"""In the run folder."""
-
 EGRESS = -3
 """The number of the egress process on a link."""
 

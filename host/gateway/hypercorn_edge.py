@@ -12,7 +12,7 @@ import hypercorn.asyncio
 import hypercorn.config
 
 from host.gateway.limits import EDGE_LIMITS, EdgeLimits
-from host.gateway.serve import AsgiApp
+from host.gateway.listen import AsgiApp
 
 
 class HypercornEdge:

@@ -14,7 +14,7 @@ import socket
 import ssl
 import time
 import weakref
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Sequence
 from email.utils import formatdate
 from typing import Any, Protocol, cast
 
@@ -22,16 +22,8 @@ import uvicorn.config
 from uvicorn.server import ServerState
 
 from host.gateway.limits import EDGE_LIMITS, EdgeLimits
+from host.gateway.listen import AsgiApp
 from host.gateway.protocol import EdgeProtocol, protocol_factory
-
-AsgiApp = Callable[
-    [
-        MutableMapping[str, Any],
-        Callable[[], Awaitable[MutableMapping[str, Any]]],
-        Callable[[MutableMapping[str, Any]], Awaitable[None]],
-    ],
-    Awaitable[None],
-]
 
 LINGER_S = 0.25
 """An idle connection stays so long when its edge stops, for a request that may be on its way."""
@@ -50,37 +42,6 @@ class Edge(Protocol):
 
     async def stop(self, grace_s: float) -> None:
         """Stop listening, let requests in flight end for up to `grace_s` seconds, then cut what is left."""
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """The loop to run a host in: uvloop where it exists, else asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
-
-
-def listening_socket(
-    host: str, port: int, *, backlog: int = EDGE_LIMITS.backlog, shared: bool = False
-) -> socket.socket:
-    """A bound, listening TCP socket. `shared`: others may listen on the same address, and the kernel shares out the
-    connections among them. Raises OSError.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, proto, _, address = found[0]
-    sock = socket.socket(family, kind, proto)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.setblocking(False)
-        sock.bind(address)
-        sock.listen(backlog)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 class Edges:

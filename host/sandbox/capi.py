@@ -47,6 +47,8 @@ from typing import Any
 from wasmtime import _ffi
 from wasmtime._bindings import dll  # type: ignore[attr-defined]  # the loaded library, as every class there uses it
 
+from host.model.errors import HostError
+
 CHECKED_WASMTIME = {"50.0.1": {"linux-x86_64": 29_673_400}}
 """Version of the package -> platform folder -> size in bytes of the library that this binding was checked against."""
 
@@ -54,7 +56,7 @@ BOOL, U16, U32, F64, STRING, RECORD, OPTION, RESULT = 0, 4, 6, 10, 12, 14, 18, 1
 VAL_SIZE = 32
 
 
-class LibraryError(RuntimeError):
+class LibraryError(HostError):
     """The installed libwasmtime is not one that this binding was checked against."""
 
 

@@ -14,7 +14,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import stat
 import sys
 import tempfile
 import time
@@ -26,7 +25,7 @@ from host.confine import environment
 from host.confine.process import Mode
 from host.model.errors import BundleError, HostError
 from host.model.limits import BUNDLE_LIMITS, LIMITS, BundleLimits
-from host.sandbox.engine import CONFIGURATION, Component, Engine, SandboxError
+from host.sandbox.configuration import CONFIGURATION
 from host.telemetry import log
 
 COMPILER_FAILED = "the host's compiler could not run: try again, and ask the operator to look at the host's log"
@@ -136,14 +135,6 @@ class Compiler:
             raise HostError(COMPILER_FAILED)
         report: Report = json.loads(output)
         return report
-
-
-def load(engine: Engine, artifact: Path) -> Component:
-    """Map a compiled component. Raises SandboxError when the file is not this user's alone, or not usable."""
-    status = artifact.stat()
-    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022:
-        raise SandboxError("a compiled component is writable by others: it will not be loaded")
-    return engine.load(artifact)
 
 
 def _sha256(path: Path) -> str:

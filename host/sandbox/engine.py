@@ -13,6 +13,7 @@ from ctypes import addressof, c_void_p, string_at
 from pathlib import Path
 
 from host.sandbox import capi
+from host.sandbox.configuration import FIBER_STACK_BYTES, WASM_STACK_BYTES
 from host.sandbox.crossing import INSTANCES
 from host.sandbox.imports import TABLE
 from host.sandbox.instance import EXPORTS
@@ -20,10 +21,7 @@ from host.sandbox.instance import EXPORTS
 TICK_S, SHORT_TICK_S = 0.005, 0.002
 SHORT_TICKS = 50
 IDLE_TICKS = 100
-WASM_STACK_BYTES, FIBER_STACK_BYTES = 4 << 20, 6 << 20
 GUEST_INTERFACE = b"tenure:edge/guest@0.1.0"
-CONFIGURATION = f"epoch,component-async,stack={WASM_STACK_BYTES}/{FIBER_STACK_BYTES}"
-"""What a compiled artifact depends on besides the component and the library: part of the cache key."""
 
 
 class SandboxError(RuntimeError):

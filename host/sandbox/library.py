@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from host.model.limits import Limits
-from host.sandbox.component import load
-from host.sandbox.engine import Component, Engine
+from host.sandbox.engine import Component, Engine, SandboxError
 from host.sandbox.instance import Instance
 
 
@@ -33,3 +34,11 @@ class Library:
     def close(self) -> None:
         for artifact in list(self._components):
             self.retire(artifact)
+
+
+def load(engine: Engine, artifact: Path) -> Component:
+    """Map a compiled component. Raises SandboxError when the file is not this user's alone, or not usable."""
+    status = artifact.stat()
+    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022:
+        raise SandboxError("a compiled component is writable by others: it will not be loaded")
+    return engine.load(artifact)

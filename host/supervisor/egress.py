@@ -38,20 +38,23 @@ class EgressHandle:
         self._path = path
         self._born: Born | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._peer: Peer
+        self._peer = Peer(path, CONTROL, {})
+        self._before: Born | None = None
         self._sock: socket.socket
         self.restarts = 0
 
+    def open(self) -> None:
+        """From now on whoever connects waits for the egress process. Raises OSError."""
+        self._before = adoption.listener(self._path)
+        self._sock = bound(self._path)
+
     async def start(self) -> None:
         """Raises OSError, NurseryLost."""
-        before = adoption.listener(self._path)
-        self._sock = bound(self._path)
         await self._fork()
-        self._peer = Peer(self._path, CONTROL, {})
         self._peer.start()
         self._do(self._keep())
-        if before is not None:
-            self._do(adoption.end(before))
+        if self._before is not None:
+            self._do(adoption.end(self._before))
 
     async def status(self) -> dict[str, Any]:
         """Raises TenureError."""

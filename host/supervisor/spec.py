@@ -10,6 +10,9 @@ from typing import Any
 RUN_FOLDER = "run"
 """In the data folder: the socket files of the processes that run on it (mode 0700)."""
 
+EGRESS_SOCKET = "egress.sock"
+"""In the run folder: where workers reach the egress process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from host.bindings.egress import EGRESS_SOCKET, RemoteFetcher
+from host.bindings.egress import RemoteFetcher
 from host.bindings.ports import Ask, Refused
 from host.cluster.peer import Peer
 from host.model.message import HttpRequest
+from host.supervisor.spec import EGRESS_SOCKET
 from tests.conftest import GUESTS
 from tests.guests.outbound.origin import ADDRESS, Origin, serving
 from tests.kit.bundles import component_of, manifest_text, zip_of

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from host.gateway.certificates import context_of, digest_of, read_pairs, sealed, unsealed
 from host.gateway.hypercorn_edge import HypercornEdge
-from host.gateway.serve import UvicornEdge, listening_socket
+from host.gateway.listen import listening_socket
+from host.gateway.serve import UvicornEdge
 from host.model.errors import UsageError
 from tests.kit.authority import DAY, Authority
 

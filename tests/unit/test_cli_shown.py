@@ -86,7 +86,8 @@ def test_each_command_is_where_it_is_looked_for_and_only_its_module_is_imported(
         for command in importlib.import_module(f"host.cli.commands.{module}").COMMANDS
     }
     assert found == set(MODULES.items())
-    code = "import sys; from host.cli.main import cli; cli.main(['serve', '-h'], standalone_mode=False)\nprint(*sys.modules)"
+    code = "import sys; from host.cli.main import cli; cli.main(['serve', '-h'], standalone_mode=False)"
+    code += "; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name for name in done.stdout.splitlines()[-1].split() if name.startswith("host.cli.commands.")}
     assert loaded == {"host.cli.commands.hosting"}

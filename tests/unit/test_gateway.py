@@ -19,7 +19,8 @@ import pytest
 from host.gateway.app import Gateway
 from host.gateway.hypercorn_edge import HypercornEdge
 from host.gateway.limits import EdgeLimits
-from host.gateway.serve import UvicornEdge, listening_socket
+from host.gateway.listen import listening_socket
+from host.gateway.serve import UvicornEdge
 from host.model.errors import ActorOverloadedError, HandlerError, TenureError, Unavailable
 from host.model.limits import LIMITS
 from host.model.manifest import Manifest

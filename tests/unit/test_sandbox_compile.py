@@ -13,9 +13,10 @@ import pytest
 from host.model.errors import BundleError, HostError
 from host.model.limits import BundleLimits, MiB
 from host.sandbox import compile_child, component
-from host.sandbox.component import Compiler, load
+from host.sandbox.component import Compiler
 from host.sandbox.engine import Component, Engine, SandboxError
 from host.sandbox.instance import Instance
+from host.sandbox.library import load
 from tests.kit import raw
 
 UNDESCRIBED = "the component does not describe itself as the contract asks (`describe`)"

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from host.gateway.app import Gateway
-from host.gateway.serve import UvicornEdge, listening_socket, new_event_loop
+from host.gateway.listen import listening_socket, new_event_loop
+from host.gateway.serve import UvicornEdge
 from host.model.manifest import Manifest
 from host.model.message import HttpRequest, HttpResponse
 from host.model.version import Version

@@ -15,7 +15,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from host.config import (
-    Address,
     ServeConfig,
     host_limits,
     host_quotas,
@@ -28,6 +27,7 @@ from host.config import (
 from host.gateway.app import Message, Receive, Scope, Send
 from host.gateway.hostname import HostNames
 from host.gateway.listen import AsgiApp
+from host.model.address import Address
 from host.model.clock import SystemClock
 from host.server import Host
 

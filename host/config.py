@@ -15,26 +15,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from host.confine.process import Mode
+from host.model.address import Address
 from host.model.keep import DAYS_MAX, VERSIONS_MAX, Keep
 from host.model.limits import HOST_LIMITS, HostLimits
 from host.model.quotas import DEFAULTS, Quotas, merged, parsed
 
 Network = IPv4Network | IPv6Network
 EdgeServer = Literal["uvicorn", "hypercorn"]
-
-
-class Address(NamedTuple):
-    """Where a server listens: a host name or address without brackets, and a port (0 = any free one)."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 DEFAULT_LISTEN = Address("127.0.0.1", 8787)
@@ -134,18 +125,6 @@ def config_from_json(stored: Mapping[str, Any]) -> ServeConfig:
             "outbound_permitted": tuple(ip_network(name) for name in stored["outbound_permitted"]),
         }
     )
-
-
-def parse_address(text: str) -> Address:
-    """`HOST:PORT`, `[IPV6]:PORT` or `:PORT` (all addresses). Raises ValueError with a sentence for the user."""
-    name, separator, digits = text.rpartition(":")
-    bracketed = name.startswith("[") and name.endswith("]")
-    if not separator or not digits.isascii() or not digits.isdigit() or (":" in name and not bracketed):
-        raise ValueError(f"'{text}' is not an address: write HOST:PORT, such as 127.0.0.1:8787 or [::1]:8787")
-    port = int(digits)
-    if port > 65535:
-        raise ValueError(f"'{text}' has a port above 65535")
-    return Address(name[1:-1] if bracketed else name or "0.0.0.0", port)
 
 
 def host_limits(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from host.config import Address
+from host.model.address import Address
 from host.model.errors import Unavailable
 from host.telemetry import log
 

@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING
 from host.cluster.kinds import Kind
 from host.cluster.link import CONTROL, Handlers
 from host.cluster.peer import Peer, listen
-from host.config import Address, ServeConfig, config_to_json
+from host.config import ServeConfig, config_to_json
 from host.control import GRACE_S, Control
 from host.gateway.certificates import digest_of, read_pairs, sealed
 from host.gateway.listen import listening_socket, new_event_loop
+from host.model.address import Address
 from host.model.clock import Clock, SystemClock
 from host.model.errors import TenureError
 from host.quotas.page import private_page
@@ -40,6 +41,7 @@ from host.supervisor import adoption
 from host.supervisor.adoption import Found
 from host.supervisor.asking import Desk, Direct, ask
 from host.supervisor.egress import EgressHandle
+from host.supervisor.launch import Launched
 from host.supervisor.marks import open_marks
 from host.supervisor.nursery import Nursery, NurseryLost
 from host.supervisor.process import StartFailed, WorkerHandle
@@ -249,11 +251,11 @@ async def _serve(config: ServeConfig, nursery: Nursery) -> None:
         _log.info("stopping")
 
 
-def run(config: ServeConfig, nursery: Nursery) -> int:
+def run(config: ServeConfig, launched: Launched) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit code; problems with the start are said on stderr."""
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_serve(config, nursery))
+            runner.run(_serve(config, Nursery(launched)))
     except (OpenError, StartFailed, NurseryLost) as error:
         return _refuse(str(error))
     except TenureError as error:

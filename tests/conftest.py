@@ -16,7 +16,8 @@ import pytest
 import pytest_asyncio
 
 from host import server
-from host.config import Address, ServeConfig
+from host.config import ServeConfig
+from host.model.address import Address
 from tests.kit.admin import Admin
 from tests.kit.http import Site
 

@@ -27,7 +27,8 @@ from host.cli.client import AdminClient, AdminError, Json
 from host.cli.console import CliError, say, size
 from host.cli.project import STATE_FOLDER, Project
 from host.cli.settings import Settings
-from host.config import DEFAULT_ADMIN, Address, ServeConfig
+from host.config import DEFAULT_ADMIN, ServeConfig
+from host.model.address import Address
 from host.model.errors import TenureError
 from host.telemetry import log
 

@@ -22,9 +22,10 @@ Source: the headers wasmtime/{async,store,error,config}.h and wasmtime/component
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
+import sys
 from ctypes import (
+    CDLL,
     CFUNCTYPE,
     PYFUNCTYPE,
     Structure,
@@ -39,13 +40,11 @@ from ctypes import (
     cast,
     py_object,
     pythonapi,
-    sizeof,
     string_at,
 )
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
-
-from wasmtime import _ffi
-from wasmtime._bindings import dll  # type: ignore[attr-defined]  # the loaded library, as every class there uses it
 
 from host.model.errors import HostError
 
@@ -60,34 +59,52 @@ class LibraryError(HostError):
     """The installed libwasmtime is not one that this binding was checked against."""
 
 
+def _package() -> Path:
+    """The folder of the `wasmtime` package. Importing it would take longer than all that this module does: it makes a
+    prototype of each function there is.
+    """
+    found = find_spec("wasmtime")
+    if found is None or found.origin is None:
+        raise LibraryError(f"wasmtime is not installed: pip install wasmtime=={next(iter(CHECKED_WASMTIME))}")
+    return Path(found.origin).parent
+
+
+_PLATFORM = f"{sys.platform}-{os.uname().machine}"
+_LIBRARY = _package() / _PLATFORM / "_libwasmtime.so"
+try:
+    dll = CDLL(str(_LIBRARY))
+except OSError as error:
+    raise LibraryError(f"wasmtime cannot be loaded on {_PLATFORM}: {error}") from None
+
+
 def require_checked_library() -> None:
     """Raise LibraryError unless the loaded libwasmtime is exactly the one this binding was checked against."""
-    version = importlib.metadata.version("wasmtime")
+    version = _installed_version()
     known = CHECKED_WASMTIME.get(version)
     if known is None:
         raise LibraryError(
             f"wasmtime {version} is installed, but this host was checked against {', '.join(CHECKED_WASMTIME)} only: "
             f"pip install wasmtime=={next(iter(CHECKED_WASMTIME))}"
         )
-    path = dll._name
-    platform = os.path.basename(os.path.dirname(path))
-    size = os.path.getsize(path)
-    if known.get(platform) != size:
+    size = _LIBRARY.stat().st_size
+    if known.get(_PLATFORM) != size:
         raise LibraryError(
-            f"the wasmtime library for {platform} ({size} bytes) is not one this host was checked against: "
+            f"the wasmtime library for {_PLATFORM} ({size} bytes) is not one this host was checked against: "
             f"{', '.join(f'{name} ({length} bytes)' for name, length in known.items())}"
         )
-    val = _ffi.wasmtime_component_val_t
     probe = b"tenure: where a bytes object keeps its data"
-    if (
-        sizeof(val) != VAL_SIZE
-        or val.of.offset != 8
-        or sizeof(_ffi.wasmtime_component_valrecord_entry_t) != 48
-        or _ffi.WASMTIME_COMPONENT_STRING.value != STRING
-        or _ffi.WASMTIME_COMPONENT_RESULT.value != RESULT
-        or string_at(id(probe) + BYTES_DATA, len(probe)) != probe
-    ):
-        raise LibraryError("the layout of wasmtime's values differs from the one this host was checked against")
+    if string_at(id(probe) + BYTES_DATA, len(probe)) != probe:
+        raise LibraryError("this Python keeps the data of bytes elsewhere than the one this host was checked against")
+
+
+def _installed_version() -> str:
+    """What pip calls the folder beside the package says it, and is there sooner than `importlib.metadata`."""
+    names = [path.name for path in _LIBRARY.parents[2].glob("wasmtime-*.dist-info")]
+    if len(names) == 1:
+        return names[0].removeprefix("wasmtime-").removesuffix(".dist-info")
+    import importlib.metadata
+
+    return importlib.metadata.version("wasmtime")
 
 
 BYTES_DATA = bytes.__basicsize__ - 1

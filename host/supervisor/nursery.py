@@ -19,14 +19,11 @@ import os
 import select
 import signal
 import socket
-import subprocess
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from host.confine import environment
+from host.supervisor.launch import Launched, launch
 from host.telemetry import log
 
 MESSAGE_BYTES_MAX = 1 << 16
@@ -35,7 +32,6 @@ DESCRIPTORS_MAX = 250
 
 _ENDED_KEPT = 1_000
 _STATUS_LOOKS, _STATUS_PAUSE_S = 10, 0.001
-_PACKAGES = Path(__file__).resolve().parents[2]
 
 _log = log.get("supervisor.nursery")
 
@@ -121,46 +117,30 @@ def _fork(sock: socket.socket, request: Any, inherited: list[int], child: Child,
 
 
 class Nursery:
-    """Made early, so that it imports while the control process starts; `fork` needs the running loop.
+    """That was `launched` early, so that it imports while the control process starts; `fork` needs the running loop."""
 
-    `module` is run as a program with the number of its end of the pair as the only argument.
-    """
-
-    def __init__(self, module: str) -> None:
-        self._module = module
+    def __init__(self, launched: Launched) -> None:
+        self._launched = launched
         self._waiting: OrderedDict[int, asyncio.Future[Born]] = OrderedDict()
         self._ended: OrderedDict[int, int] = OrderedDict()
         self._last = 0
         self._listening = False
-        self._launch()
-
-    def _launch(self) -> None:
-        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", self._module, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # what a terminal says to the control process is not said to workers
-                env={**environment.kept(os.environ), "PYTHONPATH": str(_PACKAGES)},
-            )
-        self._sock.setblocking(False)
 
     async def fork(self, spec: Any, descriptors: Sequence[int]) -> Born:
         """A new worker, which inherits copies of `descriptors`. Raises NurseryLost, OSError."""
-        if self._process.poll() is not None:
-            _log.error("nursery_lost", status=self._process.returncode)
+        if self._launched.process.poll() is not None:
+            _log.error("nursery_lost", status=self._launched.process.returncode)
             self._unlisten()
-            self._launch()
+            self._launched = launch(self._launched.module)
         if not self._listening:
-            asyncio.get_running_loop().add_reader(self._sock, self._read)
+            asyncio.get_running_loop().add_reader(self._launched.sock, self._read)
             self._listening = True
         self._last += 1
         born: asyncio.Future[Born] = asyncio.get_running_loop().create_future()
         self._waiting[self._last] = born
         message = json.dumps({"number": self._last, "spec": spec}).encode()
         try:
-            socket.send_fds(self._sock, [message], descriptors)
+            socket.send_fds(self._launched.sock, [message], descriptors)
         except OSError as error:
             del self._waiting[self._last]
             raise NurseryLost(f"it cannot be asked: {error.strerror}") from error
@@ -177,13 +157,13 @@ class Nursery:
     def close(self) -> None:
         """The nursery ends; its workers do not."""
         self._unlisten()
-        self._process.wait()
+        self._launched.process.wait()
 
     def _unlisten(self) -> None:
         if self._listening:
-            asyncio.get_running_loop().remove_reader(self._sock)
+            asyncio.get_running_loop().remove_reader(self._launched.sock)
             self._listening = False
-        self._sock.close()
+        self._launched.sock.close()
         waiting, self._waiting = self._waiting, OrderedDict()
         for born in waiting.values():
             if not born.done():
@@ -191,13 +171,13 @@ class Nursery:
 
     def _read(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._sock, MESSAGE_BYTES_MAX, 1)
+            data, descriptors, _, _ = socket.recv_fds(self._launched.sock, MESSAGE_BYTES_MAX, 1)
         except BlockingIOError:
             return
         except ConnectionError:
             data = b""
         if not data:
-            self._process.wait()
+            self._launched.process.wait()
             self._unlisten()
             return
         message = json.loads(data)

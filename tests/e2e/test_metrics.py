@@ -12,7 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from host import server
-from host.config import Address, check_open_metrics
+from host.config import check_open_metrics
+from host.model.address import Address
 from tests.conftest import GUESTS, Ship, config_in
 from tests.kit.admin import Admin
 

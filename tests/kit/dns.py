@@ -12,7 +12,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
-from host.config import Address
+from host.model.address import Address
 
 TTL_S = 60
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import importlib.metadata
 import json
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -254,9 +257,29 @@ async def test_the_clock_has_no_finer_steps_than_a_tenth_of_a_millisecond() -> N
 
 
 def test_another_version_of_the_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.metadata.version", lambda _: "51.0.0")
+    monkeypatch.setattr(capi, "_installed_version", lambda: "51.0.0")
     with pytest.raises(capi.LibraryError, match=r"wasmtime 51\.0\.0 is installed.*pip install wasmtime=="):
         Engine()
+
+
+def test_the_layouts_are_those_that_the_package_itself_declares() -> None:
+    from wasmtime import _ffi
+
+    value = _ffi.wasmtime_component_val_t
+    assert (ctypes.sizeof(value), value.of.offset) == (capi.VAL_SIZE, 8)
+    assert ctypes.sizeof(_ffi.wasmtime_component_valrecord_entry_t) == 48
+    kinds = (_ffi.WASMTIME_COMPONENT_STRING, _ffi.WASMTIME_COMPONENT_RESULT)
+    assert tuple(kind.value for kind in kinds) == (capi.STRING, capi.RESULT)
+    assert capi._installed_version() == importlib.metadata.version("wasmtime")
+
+
+def test_no_worker_is_made_on_a_library_that_was_not_checked() -> None:
+    code = "from host import worker_process; from host.sandbox import capi; capi.CHECKED_WASMTIME = {'1.0': {}}; "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "exit(worker_process.main(-1))"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"tenure: wasmtime \S+ is installed, .* pip install wasmtime==1\.0\n", done.stderr)
 
 
 def test_another_build_of_the_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

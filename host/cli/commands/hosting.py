@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from host.cli.console import CliError, say
+from host.model.address import Address, parse_address
 from host.model.keep import DAYS_MAX, VERSIONS_MAX
 
 
 class AddressType(click.ParamType[Any]):
-    """HOST:PORT on the command line, `host.config.Address` in the program."""
+    """HOST:PORT on the command line, `Address` in the program."""
 
     name = "HOST:PORT"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from host.config import Address, parse_address
-
         if isinstance(value, Address):
             return value
         try:
@@ -128,6 +127,9 @@ def serve(
         from host import server
 
         sys.exit(server.reload(data))
+    from host.supervisor.launch import launch
+
+    nursery = launch("host.worker_process")  # it imports while this process does
     from host import config
 
     try:
@@ -168,16 +170,9 @@ def serve(
         public_url=public_url,
         backups=backups,
     )
-    _run(serving)
-
-
-def _run(config: Any) -> NoReturn:
-    from host.supervisor.nursery import Nursery
-
-    nursery = Nursery("host.worker_process")  # it imports while this process does
     from host import server
 
-    sys.exit(server.run(config, nursery))
+    sys.exit(server.run(serving, nursery))
 
 
 @click.command("dev")

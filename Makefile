@@ -16,17 +16,17 @@ SDK_SOURCES := $(shell find $(SDK) guest_sdk/wit -type f -not -path '*/node_modu
 FUNCTIONS := $(patsubst functions/%/package.json,%,$(wildcard functions/*/package.json))
 NPM := npm --no-fund --no-audit --loglevel=error
 
-.PHONY: help setup demo tour test check lint types contract gate bench crash wheel clean
+.PHONY: help setup bytecode demo tour test check lint types contract gate bench crash wheel clean
 
 help: ## List the targets.
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed $(TARBALL) $(FUNCTIONS:%=functions/%/node_modules/.installed) ## Install and build everything.
+setup: bytecode $(TARBALL) $(FUNCTIONS:%=functions/%/node_modules/.installed) ## Install and build everything.
 
-demo: $(VENV)/.installed $(TARBALL) functions/account/node_modules/.installed ## The quick start: ship an account actor, curl it, kill the host, curl it again.
+demo: bytecode $(TARBALL) functions/account/node_modules/.installed ## The quick start: ship an account actor, curl it, kill the host, curl it again.
 	@$(BIN)/python -m tools.demo
 
-tour: $(VENV)/.installed $(TARBALL) $(patsubst %,functions/%/node_modules/.installed,account rate-limiter hello) ## Two tenants, quotas, secrets, a split, a rollback under load, a backup.
+tour: bytecode $(TARBALL) $(patsubst %,functions/%/node_modules/.installed,account rate-limiter hello) ## Two tenants, quotas, secrets, a split, a rollback under load, a backup.
 	@$(BIN)/python -m tools.tour
 
 test: setup ## Run all tests.
@@ -76,6 +76,10 @@ $(VENV)/.installed: pyproject.toml host/sandbox/_crossing.c tools/build_crossing
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
+
+# Where the environment says PYTHONDONTWRITEBYTECODE, every process of a host would compile the whole program again.
+bytecode: $(VENV)/.installed
+	@$(BIN)/python -m compileall -q host tests tools
 
 # Not `npm ci`: it refuses any lock file here, because componentize-qjs names optional packages for three platforms that
 # the registry does not have. `install --no-save` keeps to the lock file's versions and digests just as well.

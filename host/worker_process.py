@@ -271,7 +271,7 @@ def main(descriptor: int) -> int:
     try:
         require_checked_library()
     except LibraryError as error:
-        print(f"tenure: {error.detail}", file=sys.stderr)
+        sys.stderr.write(f"tenure: {error.detail}\n")
         return 1
     nursery.serve(socket.socket(fileno=descriptor), _run)
     return 0

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from host.cli.console import CliError, say
 from host.model.address import Address, parse_address
 from host.model.keep import DAYS_MAX, VERSIONS_MAX
+
+if TYPE_CHECKING:
+    from host.config import ServeConfig
+    from host.supervisor.launch import Launched
 
 
 class AddressType(click.ParamType[Any]):
@@ -124,12 +128,8 @@ def serve(
 ) -> None:
     """Run a host until it is stopped."""
     if replace:
-        from host import server
-
-        sys.exit(server.reload(data))
-    from host.supervisor.launch import launch
-
-    nursery = launch("host.worker_process")  # it imports while this process does
+        _reload(data)
+    nursery = _launch()
     from host import config
 
     try:
@@ -170,9 +170,25 @@ def serve(
         public_url=public_url,
         backups=backups,
     )
+    _run(serving, nursery)
+
+
+def _reload(data: Path) -> NoReturn:
     from host import server
 
-    sys.exit(server.run(serving, nursery))
+    sys.exit(server.reload(data))
+
+
+def _launch() -> Launched:
+    from host.supervisor.launch import launch
+
+    return launch("host.worker_process")  # it imports while this process does
+
+
+def _run(config: ServeConfig, nursery: Launched) -> NoReturn:
+    from host import server
+
+    sys.exit(server.run(config, nursery))
 
 
 @click.command("dev")

@@ -19,12 +19,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from host.gateway import problems, translate
 from host.gateway.hostname import HostNames
 from host.gateway.limits import EDGE_LIMITS, EdgeLimits
+from host.gateway.listen import Respond
 from host.gateway.requestid import new_request_id
 from host.model.errors import MethodNotAllowed, RequestTimeout, TenureError, Unavailable
 from host.model.message import HttpRequest, HttpResponse, body_to_wire
@@ -43,6 +45,8 @@ Fetch = Callable[[Version, HttpRequest], "asyncio.Future[HttpResponse]"]
 Admit = Callable[[Version], None]
 
 log = logs.get("gateway.app")
+
+STOPPED = "The host stopped this call; try again."
 
 _SWEEP_S = 0.1
 
@@ -114,26 +118,61 @@ class Gateway:
             if upload_left:
                 body = await self._read_body(receive, head.length, version.limits.body_bytes_max)
                 upload_left = False
-            request = _request(scope, head, request_id, body)
-            if self._sampler is not None:
-                request = _begin_trace(self._sampler, request)
-            future = self._fetch(version, request)
+            future = self._ask(version, scope, head, request_id, body)
             response = await (future if future.done() else self._watch.outcome(future, receive))
-            reply = translate.read_reply(
-                response, request.method, version.limits.body_bytes_max, self._limits.reply_head_bytes_max
-            )
+            reply = self._reply(version, scope["method"], response)
         except Disconnected:
-            return
-        except TenureError as error:
-            await self._refuse(error, request_id or new_request_id(), scope, receive, send, upload_left)
             return
         except Exception as error:
             request_id = request_id or new_request_id()
-            log.exception("request_failed", error, request=request_id.decode())
-            failure = problems.internal_error(request_id)
-            await self._refuse(failure, request_id, scope, receive, send, upload_left)
+            await self._refuse(_shown(error, request_id), request_id, scope, receive, send, upload_left)
             return
         await _send(send, reply.status, [*reply.headers, (b"x-request-id", request_id)], reply.length, reply.body)
+
+    def begin(self, scope: Scope, body: bytes, respond: Respond) -> asyncio.Future[HttpResponse] | None:
+        """As `gateway.listen.DirectApp` has it: the same for a request that is there whole."""
+        request_id = b""
+        try:
+            head = translate.read_head(scope["headers"])
+            request_id = head.request_id or new_request_id()
+            version = self._admit(scope, head)
+            if len(body) > version.limits.body_bytes_max:
+                raise translate.too_large(version.limits.body_bytes_max)
+            future = self._ask(version, scope, head, request_id, body)
+        except Exception as error:
+            _respond_error(error, request_id or new_request_id(), scope, respond)
+            return None
+        future.add_done_callback(partial(self._end, version, scope, request_id, respond))
+        return future
+
+    def _end(
+        self,
+        version: Version,
+        scope: Scope,
+        request_id: bytes,
+        respond: Respond,
+        future: asyncio.Future[HttpResponse],
+    ) -> None:
+        try:
+            if future.cancelled():
+                raise Unavailable(STOPPED)  # or the client has gone, and nobody hears it
+            reply = self._reply(version, scope["method"], future.result())
+        except Exception as error:
+            _respond_error(error, request_id, scope, respond)
+            return
+        respond(reply.status, [*reply.headers, (b"x-request-id", request_id)], reply.length, reply.body)
+
+    def _ask(
+        self, version: Version, scope: Scope, head: translate.RequestHead, request_id: bytes, body: bytes
+    ) -> asyncio.Future[HttpResponse]:
+        request = _request(scope, head, request_id, body)
+        if self._sampler is not None:
+            request = _begin_trace(self._sampler, request)
+        return self._fetch(version, request)
+
+    def _reply(self, version: Version, method: str, response: HttpResponse) -> translate.Reply:
+        bytes_max = version.limits.body_bytes_max
+        return translate.read_reply(response, method, bytes_max, self._limits.reply_head_bytes_max)
 
     def _admit(self, scope: Scope, head: translate.RequestHead) -> Version:
         """The version that answers; raises the TenureError that refuses the request on its head alone."""
@@ -186,11 +225,7 @@ class Gateway:
         self, error: TenureError, request_id: bytes, scope: Scope, receive: Receive, send: Send, upload_left: bool
     ) -> None:
         """Answer with an error. With an upload left unread the connection ends, after the upload or its bounds."""
-        status, headers, body = problems.problem(error, request_id)
-        headers.append((b"x-request-id", request_id))
-        length = len(body)
-        if scope["method"] == "HEAD":
-            body = b""
+        status, headers, length, body = _problem(error, request_id, scope)
         if not upload_left:
             await _send(send, status, headers, length, body)
             return
@@ -242,7 +277,7 @@ class _DisconnectWatch:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            raise Unavailable("The host stopped this call; try again.") from None
+            raise Unavailable(STOPPED) from None
         finally:
             if self._fresh.pop(future, None) is None and self._aged.pop(future, None) is None:
                 self._gone.discard(future)
@@ -278,6 +313,25 @@ def _begin_trace(sampler: Sampler, request: HttpRequest) -> HttpRequest:
     """With its span, which the guest reads in `traceparent`; as it is when it is not traced."""
     trace = sampler.begin(traceparent_of(request.headers))
     return request if trace is None else request._replace(headers=traced(request.headers, trace), trace=trace)
+
+
+def _shown(error: Exception, request_id: bytes) -> TenureError:
+    """What of it the client may see; what the host did wrong is in its log."""
+    if isinstance(error, TenureError):
+        return error
+    log.exception("request_failed", error, request=request_id.decode())
+    return problems.internal_error(request_id)
+
+
+def _problem(error: TenureError, request_id: bytes, scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], int, bytes]:
+    """(status, headers, length, body)"""
+    status, headers, body = problems.problem(error, request_id)
+    headers.append((b"x-request-id", request_id))
+    return status, headers, len(body), b"" if scope["method"] == "HEAD" else body
+
+
+def _respond_error(error: Exception, request_id: bytes, scope: Scope, respond: Respond) -> None:
+    respond(*_problem(_shown(error, request_id), request_id, scope))
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], length: int | None, body: bytes) -> None:

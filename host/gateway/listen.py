@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from host.gateway.limits import EDGE_LIMITS
 
@@ -20,6 +20,19 @@ AsgiApp = Callable[
     ],
     Awaitable[None],
 ]
+
+
+Respond = Callable[[int, list[tuple[bytes, bytes]], int | None, bytes], None]
+"""(status, headers, length, body): the whole of a response, `length` None where HTTP forbids a content-length."""
+
+
+@runtime_checkable
+class DirectApp(Protocol):
+    """What an ASGI callable may be besides: it takes a request that is there whole without a task and messages."""
+
+    def begin(self, scope: MutableMapping[str, Any], body: bytes, respond: Respond) -> asyncio.Future[Any] | None:
+        """`respond` is called once, now or later. Returns what to cancel when the client goes, None if it was now."""
+        ...
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

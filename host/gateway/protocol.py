@@ -4,22 +4,27 @@ What uvicorn leaves open and this settles:
 - a request head has a size and a time in which it must arrive;
 - a malformed request gets the host's JSON error, after the replies that are still owed to requests before it;
 - an upgrade that is not served ends the connection instead of leaving it half in another protocol;
-- the head and the body of a reply leave in one system call, not two.
+- the head and the body of a reply leave in one system call, not two;
+- a request that is there whole in the read that it began in, as most are, is answered without a task, a queue of
+  messages or a coroutine for each part of the reply (`DirectApp`). One that was pipelined, or whose client does not
+  read what it is sent, waits as any other application's would.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from host.gateway import problems
 from host.gateway.limits import EdgeLimits
+from host.gateway.listen import DirectApp
 from host.gateway.requestid import new_request_id
 from host.model.errors import RequestTimeout, TenureError, UsageError
 
@@ -39,6 +44,10 @@ class JoiningTransport:
             self._call_soon(self._flush)
         self._kept.append(data)
 
+    def write_now(self, data: bytes) -> None:
+        self._flush()
+        self._transport.write(data)
+
     def _flush(self) -> None:
         if self._kept:
             kept, self._kept = self._kept, []
@@ -55,9 +64,21 @@ class JoiningTransport:
 class EdgeProtocol(HttpToolsProtocol):
     """`on_lost` is called when the connection is over."""
 
-    def __init__(self, config: Config, state: ServerState, limits: EdgeLimits, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        state: ServerState,
+        direct: DirectApp | None,
+        limits: EdgeLimits,
+        on_lost: Callable[[], None],
+    ) -> None:
         super().__init__(config, state, {})
+        self._direct = direct
         self._limits = limits
+        self._reading = False
+        self._fresh: RequestResponseCycle | None = None
+        """Of the request whose head was in the read that is being parsed."""
+        self._under_way: asyncio.Future[Any] | None = None
         self._on_lost = on_lost
         self._head_open = True
         self._head_began = False
@@ -67,16 +88,31 @@ class EdgeProtocol(HttpToolsProtocol):
         self._leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(JoiningTransport(transport, self.loop))  # type: ignore[arg-type]
+        self._joining = JoiningTransport(transport, self.loop)
+        super().connection_made(self._joining)  # type: ignore[arg-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self._under_way is not None:
+            self._under_way.cancel()
         self._on_lost()
 
     def data_received(self, data: bytes) -> None:
         if self._refused or self.parser is None:
             return
         self._unset_keepalive_if_required()
+        self._reading = True
+        self._parse(data)
+        self._reading = False
+        cycle, self._fresh = self._fresh, None
+        if cycle is not None:
+            if self._direct is None or cycle.more_body or self.flow.write_paused:
+                super()._start_asgi_task(cycle, self.app)
+            else:
+                respond = partial(self._respond, cycle)
+                self._under_way = self._direct.begin(cast(Any, cycle.scope), bytes(cycle.body), respond)
+
+    def _parse(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -106,6 +142,42 @@ class EdgeProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self._leaving:
             self.cycle.keep_alive = False
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._reading:
+            self._fresh = cycle
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _respond(
+        self,
+        cycle: RequestResponseCycle,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+        length: int | None,
+        body: bytes,
+    ) -> None:
+        self._under_way = None
+        if cycle.disconnected or self.transport.is_closing():
+            return
+        if length is not None:
+            headers.append((b"content-length", b"%d" % length))
+        if not cycle.keep_alive:
+            headers.append((b"connection", b"close"))
+        self._joining.write_now(self._message(status, headers, body))
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _message(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
+        lines: list[Any] = [STATUS_LINE[status]]
+        for name, value in self.server_state.default_headers:
+            lines += (name, b": ", value, b"\r\n")
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+        lines += (b"\r\n", body)
+        return b"".join(lines)
 
     def close_if_stuck(self, now: float) -> None:
         """End a connection that owes us a request head for too long, or that sent stray bytes and then nothing."""
@@ -138,21 +210,16 @@ class EdgeProtocol(HttpToolsProtocol):
                 self.transport.close()
                 return
         status, headers, body = problems.problem(error, request_id := new_request_id())
-        lines: list[Any] = [STATUS_LINE[status]]
-        for name, value in [
-            *self.server_state.default_headers,
-            *headers,
+        headers += (
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", request_id),
             (b"connection", b"close"),
-        ]:
-            lines += (name, b": ", value, b"\r\n")
-        lines += (b"\r\n", body)
-        self.transport.write(b"".join(lines))
+        )
+        self.transport.write(self._message(status, headers, body))
         self.transport.close()
 
 
 def protocol_factory(
-    config: Config, state: ServerState, limits: EdgeLimits, on_lost: Callable[[], None]
+    config: Config, state: ServerState, direct: DirectApp | None, limits: EdgeLimits, on_lost: Callable[[], None]
 ) -> Callable[[], EdgeProtocol]:
-    return lambda: EdgeProtocol(config, state, limits, on_lost)
+    return lambda: EdgeProtocol(config, state, direct, limits, on_lost)

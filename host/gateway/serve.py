@@ -22,7 +22,7 @@ import uvicorn.config
 from uvicorn.server import ServerState
 
 from host.gateway.limits import EDGE_LIMITS, EdgeLimits
-from host.gateway.listen import AsgiApp
+from host.gateway.listen import AsgiApp, DirectApp
 from host.gateway.protocol import EdgeProtocol, protocol_factory
 
 LINGER_S = 0.25
@@ -69,6 +69,7 @@ class UvicornEdge:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._sock, self._limits, self._tls = sock, limits, tls
+        self._direct = app if isinstance(app, DirectApp) else None
         self._state = ServerState()
         self._config = uvicorn.config.Config(
             cast(Any, app),
@@ -92,7 +93,7 @@ class UvicornEdge:
     async def start(self) -> None:
         self._config.load()
         self._tick()
-        factory = protocol_factory(self._config, self._state, self._limits, self._on_lost)
+        factory = protocol_factory(self._config, self._state, self._direct, self._limits, self._on_lost)
         loop = asyncio.get_running_loop()
 
         def take() -> EdgeProtocol:

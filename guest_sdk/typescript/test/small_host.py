@@ -17,9 +17,10 @@ from host.model.clock import SystemClock
 from host.model.limits import LIMITS, Limits
 from host.model.message import HttpRequest, HttpResponse
 from host.sandbox.call import NO_STORAGE, Call
-from host.sandbox.component import Compiler, load
+from host.sandbox.component import Compiler
 from host.sandbox.engine import Engine
 from host.sandbox.instance import ALARM, FETCH, INVOKE, Instance
+from host.sandbox.library import load
 from host.sandbox.outcome import Outcome
 from host.sandbox.ports import Refusal
 from host.sandbox.scheduler import Scheduler
